@@ -1,0 +1,76 @@
+"""A reproducible benchmark suite for neural-network pruning.
+
+What a plugin needs is here and nowhere else: `from bench import Method, Trial`. Importing `bench` is light; a name's
+module is loaded when the name is first used.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from bench.budget import Budget, Ledger
+    from bench.dataset import Dataset, Images
+    from bench.errors import BenchError, BudgetSpent, DataError, NotPrunable, SurgeryError, UsageError
+    from bench.measure.accuracy import Accuracy
+    from bench.method import Config, Control, Epoch, History, Hook, Method, Observer, Step
+    from bench.networks.base import Network, NetworkSpec
+    from bench.record import Record
+    from bench.spec import RunSpec
+    from bench.surgery import ChannelGroup, Keep
+    from bench.target import Target
+    from bench.tracks import Recipe, Track
+    from bench.trial import Trial
+
+_HOMES = {
+    "bench.budget": ("Budget", "Ledger"),
+    "bench.dataset": ("Dataset", "Images"),
+    "bench.errors": ("BenchError", "BudgetSpent", "DataError", "NotPrunable", "SurgeryError", "UsageError"),
+    "bench.measure.accuracy": ("Accuracy",),
+    "bench.method": ("Config", "Control", "Epoch", "History", "Hook", "Method", "Observer", "Step"),
+    "bench.networks.base": ("Network", "NetworkSpec"),
+    "bench.record": ("Record",),
+    "bench.spec": ("RunSpec",),
+    "bench.surgery": ("ChannelGroup", "Keep"),
+    "bench.target": ("Target",),
+    "bench.tracks": ("Recipe", "Track"),
+    "bench.trial": ("Trial",),
+}
+_HOME = {name: module for module, names in _HOMES.items() for name in names}
+
+__all__ = [
+    "Accuracy",
+    "BenchError",
+    "Budget",
+    "BudgetSpent",
+    "ChannelGroup",
+    "Config",
+    "Control",
+    "DataError",
+    "Dataset",
+    "Epoch",
+    "History",
+    "Hook",
+    "Images",
+    "Keep",
+    "Ledger",
+    "Method",
+    "Network",
+    "NetworkSpec",
+    "NotPrunable",
+    "Observer",
+    "Recipe",
+    "Record",
+    "RunSpec",
+    "Step",
+    "SurgeryError",
+    "Target",
+    "Track",
+    "Trial",
+    "UsageError",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'bench' has no attribute {name!r}")
+    return getattr(import_module(_HOME[name]), name)

@@ -1,0 +1,100 @@
+"""What is installed: methods, tracks, data sets and networks, for `bench list`."""
+
+from collections.abc import Callable
+
+from rich.table import Table
+
+from bench.errors import unknown_name
+
+__all__ = ["catalogue", "catalogue_table"]
+
+Row = dict[str, str]
+
+
+def _methods() -> list[Row]:
+    from bench.plan import method_classes
+
+    return [
+        {
+            "name": name,
+            "kind": method.kind,
+            "role": "control" if method.control else "method",
+            "starts": method.starts,
+            "reference": method.reference,
+            "settings": ", ".join(f"{key}={field.default}" for key, field in method.Config.model_fields.items()),
+        }
+        for name, method in method_classes().items()
+    ]
+
+
+def _tracks() -> list[Row]:
+    from bench.tracks import load_track, track_names
+
+    tracks = [load_track(name) for name in track_names()]
+    return [
+        {
+            "name": track.name,
+            "dataset": track.dataset,
+            "network": track.network,
+            "budget": f"{track.budget.dense_epochs:g}ep"
+            + (f", {track.budget.device_seconds:g}s" if track.budget.device_seconds else ""),
+            "targets": ", ".join(track.targets),
+            "summary": track.summary,
+        }
+        for track in tracks
+    ]
+
+
+def _datasets() -> list[Row]:
+    from bench.dataset import dataset, dataset_names
+
+    found = [dataset(name) for name in dataset_names()]
+    return [
+        {
+            "name": each.name,
+            "image": f"{each.channels}x{each.size}x{each.size}",
+            "classes": str(each.classes),
+            "summary": each.summary,
+            "reference": each.reference,
+        }
+        for each in found
+    ]
+
+
+def _networks() -> list[Row]:
+    from bench.networks.registry import all_networks
+
+    rows = [{"name": each.name, "summary": each.summary, "reference": each.reference} for each in all_networks()]
+    return [
+        *rows,
+        {"name": "timm:NAME", "summary": "any model of timm, untrained", "reference": "Wightman, timm"},
+    ]
+
+
+_LISTS: dict[str, Callable[[], list[Row]]] = {
+    "methods": _methods,
+    "tracks": _tracks,
+    "datasets": _datasets,
+    "networks": _networks,
+}
+
+
+def catalogue(what: str) -> list[Row]:
+    """Rows of one list.
+
+    Raises:
+        UsageError: there is no such list.
+    """
+    if what not in _LISTS:
+        raise unknown_name("list", what, _LISTS)
+    return _LISTS[what]()
+
+
+def catalogue_table(what: str, rows: list[Row]) -> Table:
+    """The rows as a table for a terminal."""
+    table = Table(title=what)
+    for name in rows[0] if rows else ():
+        table.add_column(name, no_wrap=name == "name", overflow="fold")
+    for row in rows:
+        table.add_row(*row.values())
+    return table

@@ -1,0 +1,160 @@
+"""The command line: reads arguments, calls what does the work, prints what came of it. It holds no logic.
+
+Torch, wandb and plotly are imported inside the commands, so that `bench --help` answers at once.
+"""
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from bench.errors import BenchError
+
+app = typer.Typer(
+    help="A reproducible benchmark suite for neural-network pruning.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+DEFAULT_STORE = Path("runs")
+StoreOption = Annotated[Path, typer.Option("--store", help="Folder of the runs.")]
+Names = Annotated[list[str] | None, typer.Option(help="Name, or several with commas; may be given again.")]
+
+
+def _names(values: list[str] | None, default: str) -> tuple[str, ...]:
+    return tuple(name for value in values or [default] for name in value.split(",") if name)
+
+
+def _data_folder(given: Path | None) -> Path:
+    """`--data`, else `BENCH_DATA`, else the user's cache directory."""
+    from platformdirs import user_cache_path
+
+    return given or Path(os.environ.get("BENCH_DATA") or user_cache_path("bench") / "data")
+
+
+@app.command()
+def run(
+    method: Annotated[
+        list[str] | None, typer.Option(help="Method, several with commas, or all.  [default: hbfp]")
+    ] = None,
+    track: Annotated[list[str] | None, typer.Option(help="Track, or a TOML file.  [default: digits-lenet5]")] = None,
+    target: Annotated[list[str] | None, typer.Option(help="Such as macs=0.5; default: the track's.")] = None,
+    seed: Annotated[list[int] | None, typer.Option(help="Seed; may be given again.  [default: 0]")] = None,
+    budget: Annotated[str | None, typer.Option(help="30ep or 600s instead of the track's budget.")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    store: StoreOption = DEFAULT_STORE,
+    data: Annotated[Path | None, typer.Option(help="Data folder; default: BENCH_DATA, else the cache.")] = None,
+    wandb: Annotated[str, typer.Option(help="auto, online, offline or off.")] = "auto",
+    executor: Annotated[str, typer.Option(help="local.")] = "local",
+    workers: Annotated[int, typer.Option(min=1, help="Runs at the same time.")] = 1,
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Run again what failed.")] = False,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="KEY=VALUE for every method that has it, METHOD.KEY=VALUE for one."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON array of records and nothing else.")] = False,
+) -> None:
+    """Run methods on a track, on one budget, and keep their records.
+
+    A bare `bench run` prunes LeNet-5 on handwritten digits with hbfp at all the track's targets, seed 0.
+    """
+    from bench.plan import Asked, resolve_device
+    from bench.session import Session
+
+    asked = Asked(
+        methods=_names(method, "hbfp"),
+        tracks=_names(track, "digits-lenet5"),
+        targets=tuple(target or ()),
+        seeds=tuple(dict.fromkeys(seed or [0])),
+        settings=tuple(set_ or ()),
+        budget=budget,
+        device=resolve_device(device),
+    )
+    session = Session(store, _data_folder(data), wandb, executor, workers, quiet=as_json)
+    raise typer.Exit(session.run(asked, retry_failed, as_json))
+
+
+@app.command("list")
+def list_(
+    what: Annotated[str, typer.Argument(help="methods, tracks, datasets or networks.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """List what is installed."""
+    from rich.console import Console
+
+    from bench.catalogue import catalogue, catalogue_table
+
+    rows = catalogue(what)
+    if as_json:
+        print(json.dumps(rows, indent=1))
+    else:
+        Console().print(catalogue_table(what, rows))
+
+
+@app.command()
+def show(
+    name: Annotated[str, typer.Argument(metavar="RUN", help="Run id, or the beginning of it or of its hash.")],
+    store: StoreOption = DEFAULT_STORE,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the record.")] = False,
+) -> None:
+    """Show one run: result, layers, ledger, settings and the command that makes it again."""
+    from rich.console import Console
+
+    from bench.store import Store
+    from bench.tables import show_record
+
+    record = Store(store).find(name)
+    if as_json:
+        print(record.to_json(), end="")
+    else:
+        show_record(record, Console())
+
+
+@app.command()
+def leaderboard(
+    out: Annotated[Path, typer.Option(help="Folder to write.")] = Path("page"),
+    store: StoreOption = DEFAULT_STORE,
+    open_: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
+) -> None:
+    """Draw every track's table and plot, from the store and the committed results, as a folder that opens from disk."""
+    from bench.leaderboard.page import write_leaderboard
+    from bench.session import all_records
+
+    records, unreadable = all_records(store)
+    page = write_leaderboard(records, unreadable, out)
+    print(f"{len(records)} records ({len(unreadable)} unreadable): {page}")
+    if open_:
+        import webbrowser
+
+        webbrowser.open(page.resolve().as_uri())
+
+
+@app.command()
+def check(
+    method: Annotated[str, typer.Argument(help="Name of the method.")],
+    set_: Annotated[list[str] | None, typer.Option("--set", help="KEY=VALUE.")] = None,
+) -> None:
+    """Check a method against the contract: determinism, budget, target, guard, plain and residual networks."""
+    from bench.check.kit import check_method
+
+    raise typer.Exit(check_method(method, tuple(set_ or ())))
+
+
+def main(arguments: list[str] | None = None) -> Any:
+    """Entry point of the `bench` command. Exit codes: 0 all ok, 1 a run failed, 2 wrong usage."""
+    try:
+        app(arguments, standalone_mode=True)
+    except BenchError as error:
+        print(f"bench: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("bench: interrupted. The same command goes on with what is not done.", file=sys.stderr)
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,245 @@
+"""A track's images on the run's device: split, fingerprinted, and served in batches.
+
+The data set lives on the device as uint8; a batch is gathered, augmented (`bench.augment`) and normalised
+there. Loading files is the data set's (`bench.dataset`), drawing the validation split `bench.sampling`'s.
+"""
+
+import dataclasses
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from bench.augment import draw_moves, moved
+from bench.dataset import Dataset, Images, dataset
+from bench.errors import DataError, UsageError
+from bench.sampling import stratified_draw
+from bench.tracks import Recipe, Track, Validation
+
+__all__ = [
+    "Data",
+    "Normaliser",
+    "Split",
+    "evaluation_batches",
+    "load_data",
+    "split_images",
+    "statistics",
+    "steps_per_epoch",
+    "training_batches",
+]
+
+Batches = Iterator[tuple[Tensor, Tensor]]
+
+
+class Normaliser:
+    """From uint8 pixels to what a network takes: (pixels / 255 - mean) / std, by channel."""
+
+    def __init__(self, mean: tuple[float, ...], std: tuple[float, ...], device: torch.device) -> None:
+        self.mean, self.std = mean, std
+        centre, spread = (torch.tensor(each, dtype=torch.float64).view(1, -1, 1, 1) for each in (mean, std))
+        self._scale = (1 / (255 * spread)).float().to(device)
+        self._offset = (-centre / spread).float().to(device)
+
+    def __call__(self, pixels: Tensor) -> Tensor:
+        """uint8 [N, C, H, W] as float32, in the same memory format."""
+        return pixels.float().mul_(self._scale).add_(self._offset)
+
+
+@dataclass(frozen=True)
+class Split:
+    """Images of one part, on the device.
+
+    Attributes:
+        pixels: uint8 [N, C, H, W], channels last in memory.
+        labels: int64 [N].
+    """
+
+    pixels: Tensor
+    labels: Tensor
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+@dataclass(frozen=True)
+class Data:
+    """All that a run sees of its data set.
+
+    Attributes:
+        name: of the data set.
+        train, validation: both from the data set's training part, in a fixed order that mixes the classes:
+            the first few are a fair sample.
+        test: the data set's test part, as stored.
+        validation_indices: int64 [images] on the CPU, place of each validation image in the data set's
+            training part.
+        fingerprint: SHA-256 over the stored pixels and labels of both parts of the data set and over
+            `validation_indices`.
+        classes: number of labels.
+        shape: of an image, (C, H, W).
+        normaliser: with the data set's mean and standard deviation, on the device.
+    """
+
+    name: str
+    train: Split
+    validation: Split
+    test: Split
+    validation_indices: Tensor
+    fingerprint: str
+    classes: int
+    shape: tuple[int, int, int]
+    normaliser: Normaliser
+
+    def for_method(self) -> "Data":
+        """The same with an empty test part: what a trial may hold."""
+        empty = Split(self.test.pixels.new_empty(0, *self.shape), self.test.labels.new_empty(0))
+        return dataclasses.replace(self, test=empty)
+
+    def validation_batches(self, images: int | None = None, batch_size: int = 500) -> Batches:
+        """Validation images; see `evaluation_batches`."""
+        return evaluation_batches(self.validation, self.normaliser, batch_size, images)
+
+    def test_batches(self, images: int | None = None, batch_size: int = 500) -> Batches:
+        """Test images; see `evaluation_batches`."""
+        return evaluation_batches(self.test, self.normaliser, batch_size, images)
+
+    def plain_training_batches(self, images: int | None = None, batch_size: int = 500) -> Batches:
+        """Training images in a fixed order and not augmented; see `evaluation_batches`."""
+        return evaluation_batches(self.train, self.normaliser, batch_size, images)
+
+
+def load_data(track: Track, folder: Path, device: torch.device | str) -> Data:
+    """The track's data set, split by the track, on `device`.
+
+    Args:
+        track: names the data set and the validation split.
+        folder: the data folder, see `Dataset.load`.
+        device: where the images live.
+
+    Raises:
+        UsageError: the data set is unknown, cannot be flipped, or is too small for the validation split.
+        DataError: its files are missing or damaged.
+    """
+    source = dataset(track.dataset)
+    if not source.flip and "flip" in track.dense.augment + track.finetune.augment:
+        raise UsageError(
+            f"track {track.name!r} flips images of {source.name!r}, whose labels do not survive it. "
+            f'Take "flip" out of augment.'
+        )
+    train, test = source.load(folder)
+    return split_images(source, train, test, track.validation, torch.device(device))
+
+
+def split_images(source: Dataset, train: Images, test: Images, validation: Validation, device: torch.device) -> Data:
+    """`train` less the validation images drawn from it, these, and `test`, on `device`.
+
+    Raises:
+        UsageError: the validation split would leave nothing to train on.
+        DataError: the images are not what the data set declares.
+    """
+    for part in (train, test):
+        _check(source, part)
+    drawn, rest = map(torch.tensor, stratified_draw(train.labels.tolist(), validation.images, validation.seed))
+
+    def placed(pixels: Tensor, labels: Tensor) -> Split:
+        on_device = pixels.to(device).contiguous(memory_format=torch.channels_last)
+        return Split(on_device, labels.to(device))
+
+    return Data(
+        name=source.name,
+        train=placed(train.pixels[rest], train.labels[rest]),
+        validation=placed(train.pixels[drawn], train.labels[drawn]),
+        test=placed(test.pixels, test.labels),
+        validation_indices=drawn,
+        fingerprint=_fingerprint(train.pixels, train.labels, test.pixels, test.labels, drawn),
+        classes=source.classes,
+        shape=(source.channels, source.size, source.size),
+        normaliser=Normaliser(source.mean, source.std, device),
+    )
+
+
+def steps_per_epoch(images: int, batch_size: int) -> int:
+    """Number of batches of an epoch: the last partial one counts, unless it is a single image."""
+    full, rest = divmod(images, batch_size)
+    return full + (rest > 1)
+
+
+def training_batches(data: Data, recipe: Recipe, generator: torch.Generator, start: int = 0) -> Batches:
+    """One epoch of the training split in a random order, augmented and normalised.
+
+    The order and all augmentations are drawn when this is called, not when batches are taken: the generator
+    moves on by one epoch however many batches are used, and its state at the call fixes every batch.
+
+    Args:
+        data: its training split is used.
+        recipe: gives `batch_size` and `augment`.
+        generator: a CPU generator, so that the draws are the same for every device.
+        start: batches to leave out at the beginning, at no cost, to go on with an interrupted epoch.
+
+    Returns:
+        Images, float32 [B, C, H, W], channels last, and labels, int64 [B]. A last batch of one image, which
+        BatchNorm cannot train on, is left out.
+    """
+    split, size = data.train, recipe.batch_size
+    device = split.labels.device
+    order = torch.randperm(len(split), generator=generator).to(device)
+    moves = draw_moves(len(split), data.shape[-1], recipe.augment, generator, device)
+
+    def batches() -> Batches:
+        stored = split.pixels.permute(0, 2, 3, 1)
+        for step in range(start, steps_per_epoch(len(split), size)):
+            part = slice(step * size, (step + 1) * size)
+            pixels = moved(stored.index_select(0, order[part]), moves[part]).permute(0, 3, 1, 2)
+            yield data.normaliser(pixels), split.labels.index_select(0, order[part])
+
+    return batches()
+
+
+def evaluation_batches(
+    split: Split, normaliser: Normaliser, batch_size: int = 500, images: int | None = None
+) -> Batches:
+    """Images and labels in the split's order, normalised: the first `images`, or all when None or too many.
+
+    Raises:
+        UsageError: `images` is below 1.
+    """
+    if images is not None and images < 1:
+        raise UsageError(f"images={images}: use one image or more.")
+    end = len(split) if images is None else min(images, len(split))
+    parts = (slice(first, min(first + batch_size, end)) for first in range(0, end, batch_size))
+    return ((normaliser(split.pixels[part]), split.labels[part]) for part in parts)
+
+
+def statistics(name: str, folder: Path | str) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation by channel of a data set's training part scaled to [0, 1], to 4 places."""
+    train, _ = dataset(name).load(Path(folder))
+    values = torch.arange(256, dtype=torch.float64) / 255
+    mean, std = [], []
+    for channel in train.pixels.unbind(1):
+        share = torch.bincount(channel.flatten(), minlength=256).double() / channel.numel()
+        centre = float(share @ values)
+        mean.append(round(centre, 4))
+        std.append(round(float(share @ (values - centre) ** 2) ** 0.5, 4))
+    return tuple(mean), tuple(std)
+
+
+def _check(source: Dataset, part: Images) -> None:
+    pixels, labels = part.pixels, part.labels
+    wanted = (len(labels), source.channels, source.size, source.size)
+    if (pixels.dtype, tuple(pixels.shape), labels.dtype) != (torch.uint8, wanted, torch.int64):
+        raise DataError(
+            f"data set {source.name!r} gives pixels {pixels.dtype} {tuple(pixels.shape)} and labels "
+            f"{labels.dtype}; its load() must give uint8 {wanted} and int64."
+        )
+    if not len(labels) or labels.min() < 0 or labels.max() >= source.classes:
+        raise DataError(f"data set {source.name!r}: load() must give labels from 0 to {source.classes - 1}.")
+
+
+def _fingerprint(*tensors: Tensor) -> str:
+    digest = hashlib.sha256()
+    for tensor in tensors:
+        digest.update(f"{tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.contiguous().numpy().data)
+    return digest.hexdigest()

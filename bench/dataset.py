@@ -1,0 +1,80 @@
+"""The contract of a data set: uint8 images and labels, where they come from, and how they are checked.
+
+A data set is one file in `datasets/` (or an entry point in the group `bench.datasets`). It only loads; splitting,
+augmenting and batching are `bench.data`'s.
+"""
+
+import abc
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+from bench.plugins import discover
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = ["Dataset", "Images", "dataset", "dataset_names"]
+
+
+@dataclass(frozen=True)
+class Images:
+    """Labelled images, as stored.
+
+    Attributes:
+        pixels: uint8 [N, channels, size, size].
+        labels: int64 [N], each in [0, classes).
+    """
+
+    pixels: "Tensor"
+    labels: "Tensor"
+
+
+class Dataset(abc.ABC):
+    """A named data set with a training and a test part.
+
+    Attributes:
+        name: what a track calls it.
+        summary: one sentence for people.
+        reference: who made it, and where it is described.
+        channels, size, classes: shape of an image ([channels, size, size]) and number of labels.
+        mean, std: by channel, of the training part scaled to [0, 1]; images are normalised with them.
+        flip: whether a left-right flip leaves the label as it is.
+    """
+
+    name: ClassVar[str]
+    summary: ClassVar[str]
+    reference: ClassVar[str]
+    channels: ClassVar[int]
+    size: ClassVar[int]
+    classes: ClassVar[int]
+    mean: ClassVar[tuple[float, ...]]
+    std: ClassVar[tuple[float, ...]]
+    flip: ClassVar[bool] = False
+
+    @abc.abstractmethod
+    def load(self, folder: Path) -> tuple[Images, Images]:
+        """Training and test images.
+
+        Args:
+            folder: the data folder; files are looked for there, and downloaded to it where they are missing.
+
+        Raises:
+            DataError: files are missing and cannot be downloaded, or are damaged. The text names the files, the
+                folder and the next action.
+        """
+
+
+def dataset_names() -> tuple[str, ...]:
+    """Names of all data sets, sorted."""
+    return tuple(sorted(discover("bench.datasets", "bench.datasets", Dataset).classes))
+
+
+def dataset(name: str) -> Dataset:
+    """The data set called `name`.
+
+    Raises:
+        UsageError: there is none; the near names are listed.
+    """
+    made: Dataset = discover("bench.datasets", "bench.datasets", Dataset).get(name)()
+    return made

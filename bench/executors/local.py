@@ -1,0 +1,136 @@
+"""Runs on this machine: one after the other in this process, or in several processes, one run at a time each.
+
+A worker process that dies takes only its own run with it: the run is reported as having no record, and a new
+worker takes the next one.
+"""
+
+import multiprocessing
+import os
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import SpawnProcess
+from pathlib import Path
+from typing import Any
+
+from bench.errors import UsageError
+from bench.plan import Job
+from bench.run import Workplace
+from bench.store import Store
+from bench.suite import Outcome, Progress, perform
+
+__all__ = ["InProcess", "LocalProcesses"]
+
+
+class InProcess:
+    """One run after the other, in this process."""
+
+    def run(self, jobs: Sequence[Job], workplace: Workplace, progress: Progress) -> Iterator[Outcome]:
+        """Outcomes, as they come."""
+        for job in jobs:
+            yield perform(job, workplace, lambda phase, share, job=job: progress(job, phase, share))  # type: ignore[misc]
+
+
+@dataclass
+class _Worker:
+    process: SpawnProcess
+    pipe: Connection
+    job: Job | None = None
+
+
+class LocalProcesses:
+    """Several worker processes; on a machine with GPUs, worker i takes GPU i."""
+
+    def __init__(self, workers: int) -> None:
+        self._workers = workers
+        self._context = multiprocessing.get_context("spawn")
+
+    def run(self, jobs: Sequence[Job], workplace: Workplace, progress: Progress) -> Iterator[Outcome]:
+        """Outcomes, as they come.
+
+        Raises:
+            UsageError: the store or the data cannot be used.
+        """
+        waiting = deque(jobs)
+        crew = [self._start(number, workplace) for number in range(min(self._workers, len(jobs)))]
+        try:
+            for worker in crew:
+                self._next(worker, waiting)
+            while any(worker.job for worker in crew):
+                busy = {worker.pipe: worker for worker in crew if worker.job}
+                for pipe in wait(list(busy)):
+                    worker = busy[pipe]  # type: ignore[index]
+                    assert worker.job is not None
+                    try:
+                        kind, content = worker.pipe.recv()
+                    except (EOFError, OSError):
+                        worker.process.join()
+                        yield Outcome(worker.job, None, error=_died(worker.process.exitcode))
+                        number = crew.index(worker)
+                        crew[number] = self._start(number, workplace)
+                        self._next(crew[number], waiting)
+                        continue
+                    if kind == "progress":
+                        progress(worker.job, *content)
+                    elif kind == "refused":
+                        raise UsageError(content)
+                    else:
+                        job, fresh = worker.job, content
+                        self._next(worker, waiting)
+                        yield Outcome(job, workplace.store.read(job.spec.run_id), fresh)
+        finally:
+            for worker in crew:
+                worker.pipe.close()
+                if worker.job:
+                    worker.process.terminate()
+            for worker in crew:
+                worker.process.join()
+
+    def _start(self, number: int, workplace: Workplace) -> _Worker:
+        ours, theirs = self._context.Pipe()
+        arguments = (theirs, workplace.store.root, workplace.data_folder, number)
+        process = self._context.Process(target=_work, args=arguments, daemon=True)
+        process.start()
+        theirs.close()
+        return _Worker(process, ours)
+
+    def _next(self, worker: _Worker, waiting: deque[Job]) -> None:
+        worker.job = waiting.popleft() if waiting else None
+        if worker.job:
+            worker.pipe.send(worker.job)
+
+
+def _died(code: int | None) -> str:
+    how = f"signal {-code}" if code is not None and code < 0 else f"exit code {code}"
+    return f"its process died ({how}); the same command takes it up again"
+
+
+def _work(pipe: Connection, store: Path, data_folder: Path, number: int) -> None:
+    """A worker process: takes jobs until the pipe closes."""
+    devices = os.environ.get("CUDA_VISIBLE_DEVICES")
+    import torch
+
+    if devices is None and torch.cuda.device_count() > 1:
+        torch.cuda.set_device(number % torch.cuda.device_count())
+    workplace = Workplace(Store(store), data_folder)
+
+    def tell(kind: str, content: Any) -> None:
+        try:
+            pipe.send((kind, content))
+        except OSError:  # the driver is gone: nobody is left to work for
+            os._exit(1)
+
+    while True:
+        try:
+            job: Job = pipe.recv()
+        except (EOFError, KeyboardInterrupt):
+            return
+        try:
+            outcome = perform(job, workplace, lambda phase, share: tell("progress", (phase, share)))
+        except UsageError as error:
+            tell("refused", str(error))
+        except KeyboardInterrupt:
+            return
+        else:
+            tell("done", outcome.fresh)

@@ -1,0 +1,204 @@
+"""What a command means: methods x tracks x targets x seeds, resolved into jobs, all checked before any work starts."""
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from pydantic import ValidationError
+
+from bench.budget import Request
+from bench.errors import UsageError, unknown_name
+from bench.manifest import device_class
+from bench.method import Method, Observer
+from bench.plugins import discover
+from bench.spec import RunSpec, source_sha256
+from bench.target import Target
+from bench.tracks import Track, describe, load_track
+
+__all__ = ["Asked", "Job", "make_plan", "method_class", "method_classes"]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A `bench run` command, as it was typed.
+
+    Attributes:
+        methods: names; `all` for every method that is installed.
+        tracks: names of tracks, or TOML files.
+        targets: such as `macs=0.5`; empty for the track's own.
+        seeds: of the runs.
+        settings: `KEY=VALUE` for every method that has it, `METHOD.KEY=VALUE` for one.
+        budget: `30ep`, `600s`, `dense_epochs`, `device_seconds`, or None for the track's own.
+        device: `cpu` or `cuda`.
+    """
+
+    methods: tuple[str, ...] = ("hbfp",)
+    tracks: tuple[str, ...] = ("digits-lenet5",)
+    targets: tuple[str, ...] = ()
+    seeds: tuple[int, ...] = (0,)
+    settings: tuple[str, ...] = ()
+    budget: str | None = None
+    device: Literal["cpu", "cuda"] = "cpu"
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run to be done.
+
+    Attributes:
+        spec: the run.
+        command: makes this one row again.
+        observers: those of the whole plan, so that a dense network is trained once for all methods.
+    """
+
+    spec: RunSpec
+    command: str
+    observers: tuple[type[Observer], ...] = ()
+
+    @property
+    def label(self) -> str:
+        """For people: method, track, target and seed."""
+        target = "" if self.spec.target.measure == "none" else f" {self.spec.target}"
+        return f"{self.spec.method} {self.spec.track.name}{target} seed {self.spec.seed}"
+
+
+def method_classes() -> dict[str, type[Method]]:
+    """All methods by name, controls first."""
+    found: dict[str, type[Method]] = discover("bench.methods", "bench.methods", Method).classes
+    return dict(sorted(found.items(), key=lambda each: (not each[1].control, each[0])))
+
+
+def method_class(name: str) -> type[Method]:
+    """The method called `name`.
+
+    Raises:
+        UsageError: there is none; the near names are listed.
+    """
+    found: type[Method] = discover("bench.methods", "bench.methods", Method).get(name)
+    return found
+
+
+def make_plan(asked: Asked) -> list[Job]:
+    """The jobs of a command, methods together, seeds apart, each run once.
+
+    Raises:
+        UsageError: a name, a setting, a target, a budget or a track file is wrong.
+    """
+    names = tuple(method_classes()) if "all" in asked.methods else tuple(dict.fromkeys(asked.methods))
+    methods = {name: method_class(name) for name in names}
+    configs = _configs(methods, asked.settings)
+    observers = tuple(dict.fromkeys(each for method in methods.values() for each in method.observers))
+    kind = device_class(asked.device)
+    jobs: dict[str, Job] = {}
+    for track_name in dict.fromkeys(asked.tracks):
+        track = load_track(track_name)
+        track, unit = _budgeted(track, asked.budget)
+        for name, method in methods.items():
+            for target in _targets(method, track, asked.targets, explicit=len(methods) == 1):
+                for seed in asked.seeds:
+                    if seed < 0:
+                        raise UsageError(f"seed {seed} is negative. Use 0 or more.")
+                    spec = RunSpec(
+                        method=name,
+                        config=configs[name],
+                        method_sha256=source_sha256(method.__module__),
+                        track=track,
+                        unit=unit,
+                        target=target,
+                        seed=seed,
+                        device=asked.device,
+                        device_class=kind,
+                    )
+                    jobs[spec.run_id] = Job(spec, _command(spec, method, track_name, asked), observers)
+    if not jobs:
+        raise UsageError("nothing to run: no target fits these methods. Give one with --target.")
+    return list(jobs.values())
+
+
+def _targets(method: type[Method], track: Track, asked: Sequence[str], explicit: bool) -> list[Target]:
+    if method.targets == "none":
+        return [Target("none")]
+    wanted = [Target.parse(text) for text in asked] if asked else list(track.parsed_targets)
+    if any(target.measure == "none" for target in wanted):
+        raise UsageError(f"target none is for the dense control; {method.name} needs macs=R, params=R or auto.")
+    measures = (
+        ("macs", "params", "auto")
+        if method.kind == "structured" and asked
+        else (("macs",) if method.kind == "structured" else ("params", "auto"))
+    )
+    fitting = [target for target in wanted if target.measure in measures]
+    if not fitting and (asked or explicit):
+        raise UsageError(
+            f"{method.name} is {method.kind} and cannot be run at {', '.join(str(t) for t in wanted)}. "
+            f"Give --target {'macs=0.5' if method.kind == 'structured' else 'params=0.1'}."
+        )
+    return fitting
+
+
+def _budgeted(track: Track, text: str | None) -> tuple[Track, Any]:
+    if text is None:
+        return track, "dense_epochs"
+    request = Request.parse(text)
+    if request.amount is not None:
+        return track.scaled(request.amount, request.unit), request.unit
+    if request.unit == "device_seconds" and track.budget.device_seconds is None:
+        raise UsageError(f"track {track.name!r} has no budget in device_seconds. Give one: --budget 600s.")
+    return track, request.unit
+
+
+def _configs(methods: dict[str, type[Method]], settings: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Each method's settings, all of them, as JSON values."""
+    given: dict[str, dict[str, str]] = {name: {} for name in methods}
+    for setting in settings:
+        key, equals, value = setting.partition("=")
+        if not equals:
+            raise UsageError(f"--set {setting!r}: write KEY=VALUE, or METHOD.KEY=VALUE for one method.")
+        owner, dot, field = key.rpartition(".")
+        owners = [owner] if dot else [name for name, method in methods.items() if key in method.Config.model_fields]
+        if dot and owner not in methods:
+            raise UsageError(f"--set {setting!r}: {owner!r} is not among the methods: {', '.join(methods)}.")
+        known = {name for method in methods.values() for name in method.Config.model_fields}
+        for name in owners:
+            if field not in methods[name].Config.model_fields:
+                raise unknown_name(f"setting of {name}", field, methods[name].Config.model_fields)
+            given[name][field] = value
+        if not owners:
+            raise unknown_name(f"setting of {', '.join(methods)}", key, known)
+    configs = {}
+    for name, method in methods.items():
+        try:
+            configs[name] = method.Config.model_validate(given[name]).model_dump(mode="json")
+        except ValidationError as error:
+            raise UsageError(f"settings of {name}: {describe(error)}") from None
+    return configs
+
+
+def _command(spec: RunSpec, method: type[Method], track: str, asked: Asked) -> str:
+    """The exact command that makes one row again."""
+    words = ["bench", "run", "--method", spec.method, "--track", track, "--seed", str(spec.seed)]
+    if spec.target.measure != "none":
+        words += ["--target", str(spec.target)]
+    if asked.budget is not None:
+        words += ["--budget", asked.budget]
+    if asked.device != "cpu":
+        words += ["--device", asked.device]
+    for name, field in method.Config.model_fields.items():
+        if spec.config[name] != field.default:
+            words += ["--set", f"{name}={spec.config[name]}"]
+    return shlex.join(words)
+
+
+def resolve_device(text: str) -> Literal["cpu", "cuda"]:
+    """`auto`, `cpu` or `cuda` as a device that is there.
+
+    Raises:
+        UsageError: another word, or `cuda` where there is none.
+    """
+    import torch
+
+    if text not in ("auto", "cpu", "cuda"):
+        raise unknown_name("device", text, ["auto", "cpu", "cuda"])
+    if text == "cuda" and not torch.cuda.is_available():
+        raise UsageError("device 'cuda': PyTorch sees no GPU here. Use --device cpu, or install its CUDA build.")
+    return "cuda" if text != "cpu" and torch.cuda.is_available() else "cpu"

@@ -1,0 +1,90 @@
+"""Finding plugins: methods, data sets and networks, by listing a folder and an entry-point group.
+
+Nothing in `bench` imports a plugin by name. A plugin is a class with a `name`, in a public module (no leading
+underscore) of the package or behind an entry point of another distribution. A plugin that cannot be imported
+does not take the others down: it is kept aside and named when somebody asks for it.
+"""
+
+import importlib
+import inspect
+import pkgutil
+from dataclasses import dataclass, field
+from functools import cache
+from importlib.metadata import entry_points
+from typing import Any
+
+from bench.errors import UsageError, unknown_name
+
+__all__ = ["Discovered", "discover"]
+
+
+@dataclass(frozen=True)
+class Discovered:
+    """What was found for one kind of plugin: classes by name, and the errors of modules that failed."""
+
+    kind: str
+    classes: dict[str, type] = field(default_factory=dict)
+    broken: dict[str, str] = field(default_factory=dict)
+
+    def get(self, name: str) -> type:
+        """The plugin class called `name`.
+
+        Raises:
+            UsageError: no such plugin; the near names are listed, and the modules that failed to import.
+        """
+        if name in self.classes:
+            return self.classes[name]
+        error = unknown_name(self.kind, name, self.classes)
+        if self.broken:
+            listed = "; ".join(f"{module}: {why}" for module, why in self.broken.items())
+            raise UsageError(f"{error} These could not be imported: {listed}")
+        raise error
+
+
+def _classes(module: Any, base: type) -> list[type]:
+    """Concrete named subclasses of `base` that `module` itself defines."""
+    return [
+        value
+        for value in vars(module).values()
+        if inspect.isclass(value)
+        and issubclass(value, base)
+        and value.__module__ == module.__name__
+        and not inspect.isabstract(value)
+        and "name" in vars(value)
+    ]
+
+
+@cache
+def discover(package: str, group: str, base: type) -> Discovered:
+    """All plugins that derive from `base`.
+
+    Args:
+        package: import name of the package whose public modules are listed, e.g. `bench.methods`.
+        group: entry-point group of plugins in other distributions; each entry names a module or a class.
+        base: the class that plugins derive from.
+
+    Raises:
+        UsageError: two plugins have the same name.
+    """
+    found = Discovered(kind=group.removeprefix("bench.").removesuffix("s"))
+    sources: list[tuple[str, Any]] = []
+    for entry in pkgutil.iter_modules(importlib.import_module(package).__path__):
+        if not entry.name.startswith("_"):
+            sources.append((f"{package}.{entry.name}", None))
+    sources += [(f"{entry.name} ({entry.value})", entry) for entry in entry_points(group=group)]
+
+    for label, entry in sources:
+        try:
+            loaded = importlib.import_module(label) if entry is None else entry.load()
+        except Exception as error:  # a plugin's import may fail in any way, and must not hurt the others
+            found.broken[label] = f"{type(error).__name__}: {error}"
+            continue
+        for cls in [loaded] if inspect.isclass(loaded) else _classes(loaded, base):
+            name = str(getattr(cls, "name", ""))
+            if found.classes.get(name, cls) is not cls:
+                other = found.classes[name]
+                raise UsageError(
+                    f"two plugins are called {name!r}: {other.__module__} and {cls.__module__}. Rename one."
+                )
+            found.classes[name] = cls
+    return found

@@ -1,0 +1,277 @@
+"""One run, from its spec to its record: the only place that knows the order of the steps (design: data, dense
+network, `prune`, fine-tuning, the target, measuring, the record)."""
+
+import traceback
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from bench.budget import TRAINING, Budget, Ledger
+from bench.data import Data, load_data
+from bench.dense import Dense, build, dense_network
+from bench.determinism import generator, isolated, use_threads
+from bench.errors import BenchError, DataError, GuardViolation, StoreError, UsageError
+from bench.journal import Forgetful, Journal
+from bench.manifest import manifest
+from bench.measure.macs import count_macs
+from bench.measure.whole import latencies, layers_of, measure
+from bench.method import Method, Observer
+from bench.networks.base import Network
+from bench.networks.registry import network as network_plugin
+from bench.plan import Job, method_class
+from bench.record import BudgetRow, Layer, Measured, Point, Ratios, Record, Spent, Status
+from bench.spec import RunSpec
+from bench.store import Store
+from bench.surgery import Surgery, save_network
+from bench.trial import Trial
+
+__all__ = ["Report", "Workplace", "execute"]
+
+Report = Callable[[str, float], None]
+LATENCY_SECONDS = 0.15
+
+
+@dataclass
+class Workplace:
+    """What runs on one machine share: the store, the data folder, and data sets that are loaded already."""
+
+    store: Store
+    data_folder: Path
+    loaded: dict[tuple[str, int, int, str], Data] = field(default_factory=dict)
+
+    def data(self, spec: RunSpec) -> Data:
+        """The track's data on the run's device; loaded once."""
+        track = spec.track
+        key = (track.dataset, track.validation.images, track.validation.seed, spec.device)
+        if key not in self.loaded:
+            self.loaded.clear()
+            self.loaded[key] = load_data(track, self.data_folder, spec.device)
+        return self.loaded[key]
+
+
+@dataclass
+class _Draft:
+    """What a record is made of, filled step by step, so that a run that fails still leaves what it had."""
+
+    spec: RunSpec
+    method: type[Method]
+    command: str
+    ledger: Ledger | None = None
+    dense: Measured | None = None
+    pruned: Measured | None = None
+    ratios: Ratios | None = None
+    layers: tuple[Layer, ...] = ()
+    left_out: dict[str, str] = field(default_factory=dict)
+    curve: tuple[Point, ...] = ()
+    facts: dict[str, Any] = field(default_factory=dict)
+
+    def record(self, status: Status, error: str | None = None) -> Record:
+        spec = self.spec
+        budget = BudgetRow(
+            amount=budget_amount(spec),
+            unit=spec.unit,
+            dense_epoch_macs=self.ledger.budget.dense_epoch_macs if self.ledger else 0,
+        )
+        phases = self.ledger.as_dict() if self.ledger else {}
+        return Record(
+            run_id=spec.run_id,
+            status=status,
+            error=error,
+            method=spec.method,
+            kind=self.method.kind,
+            control=self.method.control,
+            config=spec.config,
+            track=spec.track.name,
+            track_fields=spec.track.model_dump(mode="json"),
+            target=str(spec.target),
+            seed=spec.seed,
+            dense=self.dense,
+            pruned=self.pruned,
+            ratios=self.ratios,
+            layers=self.layers,
+            left_out=self.left_out,
+            budget=budget,
+            ledger={name: Spent.model_validate(phase) for name, phase in phases.items()},  # type: ignore[misc]
+            curve=self.curve,
+            manifest=manifest(spec, self.command, **self.facts),
+        )
+
+
+def budget_amount(spec: RunSpec) -> float:
+    """The run's budget, in its unit.
+
+    Raises:
+        UsageError: the track has no budget in this unit.
+    """
+    budget = spec.track.budget
+    if spec.unit == "dense_epochs":
+        return budget.dense_epochs
+    if budget.device_seconds is None:
+        raise UsageError(f"track {spec.track.name!r} has no budget in device_seconds. Give one: --budget 600s.")
+    return budget.device_seconds
+
+
+def execute(
+    job: Job,
+    workplace: Workplace,
+    report: Report = lambda _phase, _share: None,
+    journal: Journal | None = None,
+) -> Record:
+    """Runs a job to its end and writes its record, whatever that end is.
+
+    Args:
+        job: what to run.
+        workplace: store and data.
+        report: told the phase and how far it is.
+        journal: keeps and replays the trial's calls.
+
+    Returns:
+        The record as it was written. Its status is `failed` or `invalid` where the method went wrong.
+
+    Raises:
+        StoreError, DataError: the store or the data cannot be used; nothing was written.
+    """
+    spec = job.spec
+    method = method_class(spec.method)
+    draft = _Draft(spec, method, job.command)
+    data = workplace.data(spec)
+    draft.facts["data_fingerprint"] = data.fingerprint
+    with use_threads(spec.track.threads, spec.device):
+        try:
+            status = _steps(spec, method, data, workplace.store, draft, job.observers, report, journal or Forgetful())
+            record = draft.record(status)
+        except GuardViolation as error:
+            record = draft.record("invalid", str(error))
+        except (StoreError, DataError):
+            raise
+        except Exception as error:  # a plugin may fail in any way: the record says how, and other runs go on
+            last = f"{type(error).__name__}: {error}"
+            record = draft.record("failed", last if isinstance(error, BenchError) else traceback.format_exc())
+    workplace.store.write(record)
+    return record
+
+
+def _steps(
+    spec: RunSpec,
+    method: type[Method],
+    data: Data,
+    store: Store,
+    draft: _Draft,
+    observers: tuple[type[Observer], ...],
+    report: Report,
+    journal: Journal,
+) -> Status:
+    plugin = network_plugin(spec.track.network)
+    wanted = tuple(dict.fromkeys((*method.observers, *observers)))
+    dense = dense_network(spec, plugin, data, store, wanted, report)
+    draft.facts["dense_sha256"] = dense.weights_sha256
+    trial = _trial(spec, method, plugin, data, dense, store, report, journal)
+    draft.ledger = trial.ledger
+
+    try:
+        trial.begin()
+        try:
+            with isolated(spec.seed, "method", spec.method):
+                method().prune(trial)
+            if method.finetunes == "track":
+                trial.finetune()
+        finally:
+            trial.settle()
+    finally:
+        draft.curve = (dense.curve if method.starts == "trained" else ()) + tuple(trial.curve)
+    if trial.guard.violations:
+        raise GuardViolation(trial.guard.violations[0])
+    if trial.surgery.weights.active:
+        trial.surgery.weights.apply_()
+
+    report("measure", 0.0)
+    network, batch = trial.network.eval(), spec.track.latency_batch
+    both = latencies({"dense": dense.network, "pruned": network}, data, batch, LATENCY_SECONDS)
+    draft.dense = measure(dense.network, data, spec.precision, batch, both["dense"], data.classes)
+    draft.pruned = measure(network, data, spec.precision, batch, both["pruned"], data.classes)
+    draft.layers = layers_of(dense.network, network, data.shape)
+    structured = method.kind == "structured" and spec.target.measure != "none"
+    draft.left_out = {each.name: each.reason for each in trial.engine.left_out} if structured else {}
+    prunable = {name for group in trial.engine.groups for name in group.layers} if structured else set()
+    draft.ratios = _ratios(draft.dense, draft.pruned, draft.layers, prunable)
+    description = {"network": spec.track.network, "shape": list(data.shape), "classes": data.classes}
+    save_network(network, store.folder(spec.run_id) / "network.safetensors", description)
+    return _status(spec, method, draft.dense, draft.pruned, draft.ratios)
+
+
+def _trial(
+    spec: RunSpec,
+    method: type[Method],
+    plugin: Network,
+    data: Data,
+    dense: Dense,
+    store: Store,
+    report: Report,
+    journal: Journal,
+) -> Trial:
+    track = spec.track
+    trained = method.starts == "trained"
+    network = build(plugin, data, spec.seed)
+    if trained:
+        network.load_state_dict(dense.network.state_dict())
+    network.eval()
+    macs = count_macs(network, data.shape).total
+    params = sum(parameter.numel() for parameter in network.parameters())
+    prunable = track.prunable or plugin.prunable
+    engine = Surgery(network, data.shape, prunable, macs, params, spec.target, proof_inputs(data))
+    budget = Budget(budget_amount(spec), spec.unit, TRAINING * macs * len(data.train))
+    ledger = Ledger(budget, track.budget.search_share)
+    if trained:
+        ledger.charge("dense", dense.spent)
+    return Trial(
+        network=network,
+        config=method.Config.model_validate(spec.config),
+        target=spec.target,
+        device=data.train.pixels.device,
+        rng=generator(spec.seed, "method", spec.method),
+        history=dense.history if trained else type(dense.history)(),
+        ledger=ledger,
+        recipe=track.finetune if trained else track.dense,
+        precision=spec.precision,
+        seed=spec.seed,
+        data=data.for_method(),
+        engine=engine,
+        observers=[each() for each in method.observers],
+        reinitialise=plugin.initialise,
+        recorded_widths=lambda run: _widths(store, run),
+        journal=journal,
+        report=report,
+    )
+
+
+def proof_inputs(data: Data) -> torch.Tensor:
+    """The images on which removals are proven: standard normal, the same for every run of a shape."""
+    drawn = torch.randn(8, *data.shape, generator=generator("proof"))
+    return drawn.to(data.train.pixels.device, memory_format=torch.channels_last)
+
+
+def _widths(store: Store, run: str) -> Mapping[str, int]:
+    return {layer.name: layer.width_after for layer in store.find(run).layers}
+
+
+def _ratios(dense: Measured, pruned: Measured, layers: tuple[Layer, ...], prunable: set[str]) -> Ratios:
+    rows = [layer for layer in layers if layer.name in prunable]
+    before, after = (sum(getattr(row, name) for row in rows) for name in ("width_before", "width_after"))
+    return Ratios(
+        macs=pruned.macs / dense.macs,
+        params=pruned.params / dense.params,
+        compression=dense.params / max(1, pruned.nonzero),
+        filters_removed=1 - after / before if before else 0.0,
+    )
+
+
+def _status(spec: RunSpec, method: type[Method], dense: Measured, pruned: Measured, ratios: Ratios) -> Status:
+    if dense.top1_val < spec.track.floor:
+        return "undertrained"
+    reached = ratios.macs
+    if spec.target.measure == "params":
+        reached = ratios.params if method.kind == "structured" else pruned.nonzero / dense.params
+    return "ok" if spec.target.met_by(reached, spec.track.tolerance) else "missed-target"

@@ -1,0 +1,136 @@
+"""`bench run` from a checked command to its last line: plan, runs, W&B, page, table, exit code."""
+
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+
+from rich.console import Console
+
+from bench.errors import unknown_name
+from bench.plan import Asked, Job, make_plan
+from bench.progress import ProgressDisplay
+from bench.record import Record
+from bench.run import Workplace
+from bench.store import Store, Unreadable, read_records
+from bench.suite import Executor, Outcome, check, run_suite
+from bench.tables import results_table
+from bench.tracking import Published, Tracker, choose_mode
+
+__all__ = ["Session", "all_records"]
+
+
+def all_records(store: Path) -> tuple[list[Record], list[Unreadable]]:
+    """Records of the store and the committed results, and what could not be read."""
+    committed, broken = read_records(Path(str(files("bench.leaderboard") / "results")))
+    own, unreadable = read_records(store)
+    by_id = {record.run_id: record for record in (*committed, *own)}
+    return list(by_id.values()), [*broken, *unreadable]
+
+
+def _executor(name: str, workers: int) -> Executor:
+    if name != "local":
+        raise unknown_name("executor", name, ["local"])
+    from bench.executors.local import InProcess, LocalProcesses
+
+    return InProcess() if workers == 1 else LocalProcesses(workers)
+
+
+@dataclass
+class Session:
+    """One `bench run`.
+
+    Attributes:
+        store: folder of the runs.
+        data: data folder.
+        wandb: `auto`, `online`, `offline` or `off`.
+        executor: `local`.
+        workers: runs at the same time.
+        quiet: nothing on standard output but what is asked for.
+    """
+
+    store: Path
+    data: Path
+    wandb: str = "auto"
+    executor: str = "local"
+    workers: int = 1
+    quiet: bool = False
+
+    def run(self, asked: Asked, retry_failed: bool = False, as_json: bool = False) -> int:
+        """Runs the plan and reports.
+
+        Returns:
+            The exit code: 0 if all runs are ok, 1 if one is not.
+
+        Raises:
+            UsageError: what was asked for cannot be done; nothing was started.
+        """
+        mode = choose_mode(self.wandb, os.environ)
+        executor = _executor(self.executor, self.workers)
+        jobs = make_plan(asked)
+        workplace = Workplace(Store(self.store), self.data)
+        check(jobs, workplace)
+        display = ProgressDisplay(len(jobs))
+        tracker = Tracker(mode, self.store, warn=lambda text: display.say(f"warning: {text}"))
+        outcomes: list[Outcome] = []
+        published: list[Published] = []
+        with display.shown():
+            for outcome in run_suite(jobs, workplace, executor, display.update, retry_failed):
+                outcomes.append(outcome)
+                display.finished(outcome.job, _words(outcome))
+                if outcome.record is not None and outcome.fresh:
+                    network = workplace.store.folder(outcome.record.run_id) / "network.safetensors"
+                    sent = tracker.publish(outcome.record, network if network.is_file() else None)
+                    published += [sent] if sent else []
+        ordered = _in_order(outcomes, jobs)
+        records = [outcome.record for outcome in ordered if outcome.record is not None]
+        page = self._page()
+        if as_json:
+            print("[" + ",\n".join(record.to_json().rstrip() for record in records) + "]")
+        else:
+            self._report(records, published, page)
+        return 0 if len(records) == len(jobs) and all(record.status == "ok" for record in records) else 1
+
+    def _page(self) -> Path:
+        from bench.leaderboard.page import write_leaderboard
+
+        records, unreadable = read_records(self.store)
+        return write_leaderboard(records, unreadable, self.store / "page")
+
+    def _report(self, records: Sequence[Record], published: Sequence[Published], page: Path) -> None:
+        console = Console() if sys.stdout.isatty() else Console(width=200)
+        store = Store(self.store)
+        console.print(results_table(records))
+        for record in records:
+            if record.error:
+                last = record.error.strip().splitlines()[-1]
+                console.print(
+                    f"{record.run_id}: {record.status}: {last}", markup=False, highlight=False, soft_wrap=True
+                )
+        lines = [f"record  {store.record_path(record.run_id)}" for record in records]
+        lines += [f"W&B     {sent.where}" for sent in published]
+        lines.append(f"page    {page}")
+        for line in lines:
+            console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def _words(outcome: Outcome) -> str:
+    record = outcome.record
+    if record is None:
+        return outcome.error or "no record"
+    if not outcome.fresh:
+        again = " (again with --retry-failed)" if record.status == "failed" else ""
+        return f"done already: {record.status}{again}"
+    if record.pruned and record.dense and record.ratios:
+        return (
+            f"{record.status}, top-1 {record.dense.top1_test:.4f} -> {record.pruned.top1_test:.4f} "
+            f"at {record.ratios.macs:.4f} of the MACs"
+        )
+    return record.status
+
+
+def _in_order(outcomes: Sequence[Outcome], jobs: Sequence[Job]) -> list[Outcome]:
+    place = {job.spec.run_id: number for number, job in enumerate(jobs)}
+    return sorted(outcomes, key=lambda outcome: place[outcome.job.spec.run_id])

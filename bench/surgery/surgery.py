@@ -1,0 +1,141 @@
+"""Everything that may be done to a network's structure, as one object: what `trial.surgery` wraps."""
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+
+from torch import Tensor, nn
+
+from bench.errors import SurgeryError
+from bench.measure.macs import count_macs
+from bench.surgery.fit import Scope, fit
+from bench.surgery.groups import ChannelGroup, Groups, LeftOut
+from bench.surgery.keep import Keep, full_keep
+from bench.surgery.mask import masked
+from bench.surgery.proof import bare_copy
+from bench.surgery.remove import Removal, remove
+from bench.surgery.trace import trace_groups
+from bench.surgery.weights import WeightMasks
+from bench.target import Target
+
+__all__ = ["Surgery"]
+
+
+class Surgery:
+    """Masks, fits and removes channels of one network, and keeps the groups and masks in step.
+
+    The groups are traced at first use, so that unstructured methods work on networks that offer none.
+
+    Args:
+        network: the network, dense or pruned before; changed in place, its modules stay.
+        shape: one input's shape, (C, H, W).
+        prunable: patterns of layer names; None for all convolutions.
+        dense_macs: MACs of the dense network: what a target's ratio is of.
+        dense_params: its parameters, likewise.
+        target: what must be reached.
+        proof_inputs: inputs [N, C, H, W] on which every removal is proven.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        shape: tuple[int, int, int],
+        prunable: Sequence[str] | None,
+        dense_macs: int,
+        dense_params: int,
+        target: Target,
+        proof_inputs: Tensor,
+    ) -> None:
+        self.network = network
+        self.target = target
+        self.weights = WeightMasks(network)
+        self._shape = shape
+        self._prunable = prunable
+        self._dense = {"macs": dense_macs, "params": dense_params}
+        self._proof_inputs = proof_inputs
+        self._traced: Groups | None = None
+        self._macs: int | None = None
+
+    @property
+    def groups(self) -> tuple[ChannelGroup, ...]:
+        """The channel groups as they are now.
+
+        Raises:
+            NotPrunable: the network offers none.
+        """
+        return self._groups.offered
+
+    @property
+    def left_out(self) -> tuple[LeftOut, ...]:
+        """The groups that cannot be offered, with reasons."""
+        return self._groups.left_out
+
+    @property
+    def widths(self) -> dict[str, int]:
+        """Current width by group name."""
+        return self._groups.widths
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates of one forward pass of one input now, as counted."""
+        if self._macs is None:
+            self._macs = count_macs(bare_copy(self.network), self._shape).total
+        return self._macs
+
+    @property
+    def params(self) -> int:
+        """Number of parameters now."""
+        return sum(parameter.numel() for parameter in self.network.parameters())
+
+    def cost(self, widths: Mapping[str, int]) -> dict[str, int]:
+        """`macs` and `params` that the network would have; groups that are not named stay as they are."""
+        full = {**self.widths, **widths}
+        return {"macs": self._groups.cost.macs(full), "params": self._groups.cost.params(full)}
+
+    def ratio(self, keep: Keep) -> float:
+        """Share of the dense network after `keep`, in the target's measure (MACs where it has none)."""
+        kept = full_keep(self._groups, keep)
+        measure = "params" if self.target.measure == "params" else "macs"
+        return self.cost({name: len(indices) for name, indices in kept.items()})[measure] / self._dense[measure]
+
+    def masked(self, keep: Keep) -> AbstractContextManager[None]:
+        """A context in which the channels outside `keep` are off; see `bench.surgery.mask`."""
+        return masked(self.network, self._groups, keep)
+
+    def fit(
+        self,
+        ranking: Mapping[str, Tensor] | None = None,
+        ratios: Mapping[str, float] | None = None,
+        scope: Scope = "uniform",
+    ) -> dict[str, Tensor]:
+        """The channels to keep so that the target is met; see `bench.surgery.fit`.
+
+        Raises:
+            SurgeryError: the target has no size, or scores or ratios do not fit the groups.
+            NotPrunable: one channel a group is still above the target.
+        """
+        if not self.target.has_size:
+            raise SurgeryError(f"target {self.target} has no size to fit: choose widths yourself.")
+        measure = self.target.measure
+        return fit(self._groups, self.target.ratio * self._dense[measure], measure, ranking, ratios, scope)
+
+    def remove(self, keep: Keep, proven: bool = False) -> Removal:
+        """Removes the channels outside `keep`, physically and in place; see `bench.surgery.remove`.
+
+        Args:
+            keep: the channels that stay.
+            proven: repeats a removal that a journal says was proven: the proof is skipped.
+
+        Returns:
+            The groups now, the plan that slices an optimiser's state, and the proof.
+        """
+        removal = remove(self.network, self._groups, keep, None if proven else self._proof_inputs)
+        self._traced = removal.groups
+        self._macs = None
+        self.weights.slice_(removal.plan)
+        return removal
+
+    @property
+    def _groups(self) -> Groups:
+        if self._traced is None:
+            self._traced = trace_groups(self.network, self._shape, self._prunable)
+        return self._traced

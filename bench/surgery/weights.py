@@ -1,0 +1,138 @@
+"""Unstructured masks: which single weights and biases take part, during training and after it."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from bench.errors import SurgeryError, unknown_name
+from bench.surgery.remove import SlicePlan
+
+__all__ = ["WeightMasks"]
+
+
+class WeightMasks:
+    """Masks over the weights and biases of a network's convolutions and linear layers; all true at first.
+
+    Args:
+        network: the network; its parameters are looked up by name each time, so removals do not matter.
+        names: the parameters to cover, such as `conv1.weight`. None covers weights and biases of every
+            convolution and linear layer.
+
+    Attributes:
+        straight_through: how training treats masked weights, as in `forward_weights`; a method sets it.
+
+    Raises:
+        SurgeryError: a name is no parameter of the network.
+    """
+
+    def __init__(self, network: nn.Module, names: Sequence[str] | None = None) -> None:
+        self._network = network
+        parameters = dict(network.named_parameters())
+        if names is None:
+            names = [
+                name
+                for name in parameters
+                if isinstance(network.get_submodule(name.rpartition(".")[0]), nn.modules.conv._ConvNd | nn.Linear)
+            ]
+        for name in names:
+            if name not in parameters:
+                raise SurgeryError(str(unknown_name("parameter", name, parameters)))
+        self._masks = {name: torch.ones_like(parameters[name], dtype=torch.bool) for name in names}
+        self.straight_through = False
+
+    @property
+    def masks(self) -> dict[str, Tensor]:
+        """Parameter name -> bool tensor of its shape, true where the weight takes part."""
+        return dict(self._masks)
+
+    @property
+    def active(self) -> bool:
+        """Whether any weight is masked."""
+        return any(not bool(mask.all()) for mask in self._masks.values())
+
+    @property
+    def total(self) -> int:
+        """Number of weights covered."""
+        return sum(mask.numel() for mask in self._masks.values())
+
+    def remaining(self) -> int:
+        """Number of weights covered that take part."""
+        return sum(int(mask.sum()) for mask in self._masks.values())
+
+    def set(self, masks: Mapping[str, Tensor]) -> None:
+        """Replaces the masks of the named parameters; the others stay. The weights are not touched.
+
+        Raises:
+            SurgeryError: a parameter is not covered, or its mask is no bool tensor of its shape.
+        """
+        for name, mask in masks.items():
+            if name not in self._masks:
+                raise SurgeryError(str(unknown_name("masked parameter", name, self._masks)))
+            if mask.shape != self._masks[name].shape or mask.dtype != torch.bool:
+                raise SurgeryError(
+                    f"the mask of {name} is {mask.dtype} {list(mask.shape)}. "
+                    f"Give torch.bool {list(self._masks[name].shape)}."
+                )
+        for name, mask in masks.items():
+            self._masks[name] = mask.detach().clone().to(self._masks[name].device)
+
+    @torch.no_grad()
+    def apply_(self) -> None:
+        """Zeroes the masked weights in place."""
+        for parameter, mask in self._live():
+            parameter.masked_fill_(~mask, 0)
+
+    @contextmanager
+    def forward_weights(self, straight_through: bool) -> Iterator[None]:
+        """A context around forward and backward, in which the network computes with masked weights.
+
+        Call the optimiser's step outside.
+
+        Args:
+            straight_through: True: masked weights keep their values outside the context and get the gradient
+                taken at the masked network, so that they may come back (Dynamic Network Surgery, Guo et al.
+                2016; OLMP). False: they are zero, and their gradient is zero. Momentum and weight decay may
+                still move them: call `apply_` after the optimiser's step.
+        """
+        live = list(self._live())
+        values = [parameter.detach().clone() for parameter, _ in live] if straight_through else []
+        try:
+            self.apply_()
+            yield
+        finally:
+            with torch.no_grad():
+                for (parameter, _), value in zip(live, values, strict=False):
+                    parameter.copy_(value)
+                for parameter, mask in [] if straight_through else live:
+                    if parameter.grad is not None:
+                        parameter.grad.masked_fill_(~mask, 0)
+
+    def slice_(self, plan: SlicePlan) -> None:
+        """Follows a structural removal: masks keep the entries that the parameters keep."""
+        self._masks = plan.slice_state(self._masks)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """The masks, to save."""
+        return self.masks
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Takes saved masks; they must name the same parameters.
+
+        Raises:
+            SurgeryError: the names or shapes are others.
+        """
+        if set(state) != set(self._masks):
+            raise SurgeryError(
+                f"saved masks are of {sorted(state)}, these are of {sorted(self._masks)}. "
+                f"Load them into masks over the same parameters."
+            )
+        self.set(state)
+
+    def _live(self) -> Iterator[tuple[nn.Parameter, Tensor]]:
+        for name, mask in self._masks.items():
+            parameter = self._network.get_parameter(name)
+            if mask.device != parameter.device:
+                mask = self._masks[name] = mask.to(parameter.device)
+            yield parameter, mask

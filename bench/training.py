@@ -1,0 +1,251 @@
+"""The one training loop: dense networks, a method's own training and the final fine-tuning all go through it.
+
+It knows steps, schedules, hooks, observers and masks; it does not know what a budget is. Its caller says how many
+images or seconds it may take and is told of every step.
+"""
+
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from bench.data import Data, training_batches
+from bench.errors import BenchError
+from bench.method import Epoch, History, Hook, Observer, Step
+from bench.tracks import Recipe
+
+if TYPE_CHECKING:
+    from bench.surgery import ChannelGroup
+    from bench.surgery.weights import WeightMasks
+
+__all__ = ["Allowance", "Diverged", "Loss", "Optimiser", "Trainer", "autocast"]
+
+Loss = Callable[[nn.Module, Tensor, Tensor], Tensor]
+
+
+class Diverged(BenchError):
+    """The training loss is not finite."""
+
+
+@dataclass(frozen=True)
+class Allowance:
+    """How long one training phase may last: whichever ends first.
+
+    Attributes:
+        images: images trained, at most.
+        seconds: time, at most; None where time does not bind.
+    """
+
+    images: int
+    seconds: float | None = None
+
+    def progress(self, images: int, seconds: float) -> float:
+        """Share of the phase that is over, in [0, 1]."""
+        done = images / self.images if self.images else 1.0
+        if self.seconds is not None:
+            done = max(done, seconds / self.seconds if self.seconds > 0 else 1.0)
+        return min(1.0, done)
+
+
+def learning_rate(recipe: Recipe, progress: float) -> float:
+    """Linear warm-up over the first `recipe.warmup` of a phase, then half a cosine down to zero at its end."""
+    if progress < recipe.warmup:
+        return recipe.learning_rate * progress / recipe.warmup
+    return recipe.learning_rate * 0.5 * (1 + math.cos(math.pi * (progress - recipe.warmup) / (1 - recipe.warmup)))
+
+
+def autocast(device: torch.device, precision: str) -> AbstractContextManager[object]:
+    """The context that computes in `precision` (`float32` or `bfloat16`)."""
+    if precision == "float32":
+        return nullcontext()
+    return torch.autocast(device.type, dtype=torch.bfloat16)
+
+
+@dataclass
+class Optimiser:
+    """An optimiser's state by parameter name, so that it outlives a `train` call and can be sliced by surgery.
+
+    Attributes:
+        state: tensors by parameter name and then by the optimiser's own key (`momentum_buffer`, `exp_avg`, ...).
+    """
+
+    state: dict[str, dict[str, Tensor]] = field(default_factory=dict)
+
+    def make(self, network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+        """An optimiser over the network's parameters that goes on from the kept state."""
+        named = [(name, parameter) for name, parameter in network.named_parameters() if parameter.requires_grad]
+        groups = [
+            {"params": [p for _, p in named if p.dim() >= 2], "weight_decay": recipe.weight_decay},
+            {"params": [p for _, p in named if p.dim() < 2], "weight_decay": 0.0},
+        ]
+        made: torch.optim.Optimizer
+        if recipe.optimiser == "sgd":
+            nesterov = recipe.momentum > 0
+            made = torch.optim.SGD(groups, recipe.learning_rate, recipe.momentum, nesterov=nesterov, fused=True)
+        else:
+            made = torch.optim.Adam(groups, recipe.learning_rate, fused=True)
+        for name, parameter in named:
+            kept = self.state.get(name)
+            if kept is not None:
+                made.state[parameter] = {key: value.clone() for key, value in kept.items()}
+        return made
+
+    def keep(self, network: nn.Module, made: torch.optim.Optimizer) -> None:
+        """Takes over the state of an optimiser that `make` gave."""
+        self.state = {
+            name: {key: value.detach().clone() for key, value in made.state[parameter].items() if value is not None}
+            for name, parameter in network.named_parameters()
+            if parameter in made.state
+        }
+
+    def slice(self, by: Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]]) -> None:
+        """Follows a removal: tensors of a parameter's shape (momenta) are sliced with it, counters stay.
+
+        Args:
+            by: from tensors of the parameters' old shapes, by parameter name, to those of the new shapes.
+        """
+        for key in {key for state in self.state.values() for key in state}:
+            shaped = {name: state[key] for name, state in self.state.items() if key in state and state[key].dim()}
+            for name, tensor in by(shaped).items():
+                self.state[name][key] = tensor
+
+
+def _ignore(_images: int) -> None:
+    pass
+
+
+@dataclass
+class Trainer:
+    """Trains one network on one data set with one recipe.
+
+    Attributes:
+        network: trained in place.
+        data: its training split.
+        recipe: batch size, augmentation, learning rate.
+        precision: `float32` or `bfloat16`.
+        optimiser: state that goes on from call to call.
+        groups: channel groups as they are now, for observers.
+        weights: unstructured masks, kept in force; None before there are any.
+        on_step: told the images of every step, right after it.
+        on_epoch: told every epoch as it ends.
+    """
+
+    network: nn.Module
+    data: Data
+    recipe: Recipe
+    precision: str
+    optimiser: Optimiser
+    groups: "Sequence[ChannelGroup]" = ()
+    weights: "WeightMasks | None" = None
+    forward: Callable[[Tensor], Tensor] | None = None
+    on_step: Callable[[int], None] = _ignore
+    on_epoch: Callable[[Epoch], None] = lambda _epoch: None
+
+    def train(
+        self,
+        allowance: Allowance,
+        generator: torch.Generator,
+        loss: Loss | None = None,
+        hooks: Sequence[Hook] = (),
+        observers: Sequence[Observer] = (),
+    ) -> History:
+        """Trains until the allowance is used up; the learning rate anneals to zero at its end.
+
+        Args:
+            allowance: images and seconds, at most. A step that does not fit any more is not taken.
+            generator: draws the order of the images and their augmentation.
+            loss: `loss(network, outputs, labels)`, a scalar; None for cross-entropy.
+            hooks: see every step.
+            observers: see every epoch.
+
+        Raises:
+            Diverged: the loss is not finite at the end of an epoch (on the CPU, at any step).
+        """
+        recipe, network = self.recipe, self.network
+        device = next(network.parameters()).device
+        criterion = loss or (lambda _net, outputs, labels: _cross_entropy(outputs, labels, recipe.label_smoothing))
+        optimizer = self.optimiser.make(network, recipe)
+        train_images = len(self.data.train)
+        epochs: list[Epoch] = []
+        images, index, begun = 0, 0, time.perf_counter()
+        more = allowance.images > 0
+        network.train()
+        while more:
+            total, seen, rate = torch.zeros((), device=device), 0, 0.0
+            for pixels, labels in training_batches(self.data, recipe, generator):
+                progress = allowance.progress(images, time.perf_counter() - begun)
+                if progress >= 1.0 or images + len(labels) > allowance.images:
+                    more = False
+                    break
+                rate = learning_rate(recipe, progress)
+                for group in optimizer.param_groups:
+                    group["lr"] = rate
+                value = self._step(optimizer, criterion, pixels, labels, hooks, index, progress)
+                if device.type == "cpu" and not math.isfinite(value.item()):
+                    raise Diverged(_diverged(value, index, rate))
+                total += value * len(labels)
+                images, seen, index = images + len(labels), seen + len(labels), index + 1
+                self.on_step(len(labels))
+            if not seen:
+                break
+            mean = (total / seen).item()
+            if not math.isfinite(mean):
+                raise Diverged(_diverged(total / seen, index, rate))
+            network.eval()
+            seen_by = {each.name: dict(each.observe(network, self.groups)) for each in observers}
+            epochs.append(Epoch(images / train_images, mean, rate, seen_by))
+            self.on_epoch(epochs[-1])
+            network.train()
+        network.eval()
+        optimizer.zero_grad(set_to_none=True)
+        self.optimiser.keep(network, optimizer)
+        return History(tuple(epochs))
+
+    def _step(
+        self,
+        optimizer: torch.optim.Optimizer,
+        criterion: Loss,
+        pixels: Tensor,
+        labels: Tensor,
+        hooks: Sequence[Hook],
+        index: int,
+        progress: float,
+    ) -> Tensor:
+        step = None
+        if hooks:
+            assert self.weights is not None
+            assert self.forward is not None
+            step = Step(index, progress, self.network, pixels, labels, self.weights, self.forward)
+            for hook in hooks:
+                hook.before_step(step)
+        masks = self.weights if self.weights is not None and self.weights.active else None
+        with masks.forward_weights(masks.straight_through) if masks else nullcontext():
+            with autocast(pixels.device, self.precision):
+                outputs = self.network(pixels)
+                value = criterion(self.network, outputs, labels)
+            optimizer.zero_grad(set_to_none=True)
+            value.backward()
+        optimizer.step()
+        if masks and not masks.straight_through:
+            masks.apply_()
+        if step is not None:
+            for hook in hooks:
+                hook.after_step(step)
+        return value.detach()
+
+
+def _cross_entropy(outputs: Tensor, labels: Tensor, smoothing: float) -> Tensor:
+    return functional.cross_entropy(outputs.float(), labels, label_smoothing=smoothing)
+
+
+def _diverged(value: Tensor, index: int, rate: float) -> str:
+    return (
+        f"the training loss is {value.item()} at step {index} (learning rate {rate:.3g}). Lower the learning rate in "
+        "the track's recipe, or look at the method's own loss."
+    )

@@ -1,0 +1,392 @@
+"""The trial: all that a method is handed.
+
+Every bit of compute on the network goes through it, is charged to the ledger, is watched by the guard, and can be
+journaled. A method reads the network freely and changes it only by the trial's calls.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from bench.budget import FORWARD, TRAINING, Amount, Ledger, Phase
+from bench.clock import Clock
+from bench.data import Data
+from bench.determinism import generator, isolated
+from bench.errors import BudgetSpent, SurgeryError
+from bench.guard import Guard
+from bench.journal import Call, Forgetful, Journal
+from bench.measure.accuracy import Accuracy, measure_accuracy
+from bench.method import Epoch, History, Hook, Observer
+from bench.recalibration import collecting, needs_recalibration, recalibrating
+from bench.record import Point
+from bench.surgery import Keep, Surgery
+from bench.target import Target
+from bench.tracks import Recipe
+from bench.training import Allowance, Loss, Optimiser, Trainer, autocast
+from bench.trial_surgery import TrialSurgery
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+__all__ = ["Trial"]
+
+Value = TypeVar("Value")
+RECALIBRATION_IMAGES = 1024
+_CURVE_POINTS = 20  # validation is looked at no more often than this in one training call
+
+
+@dataclass
+class Trial:
+    """What a method works on and with.
+
+    Attributes:
+        network: the network; read it freely.
+        config: the method's settings.
+        target: what to reach.
+        device: where the network is.
+        rng: a CPU generator that is the method's own; draw from it, never from a global one.
+        history: what the observers saw, the dense network's training included.
+        surgery: channel groups, masks, `fit` and removal.
+        ledger: what may be spent and what was; `ledger.left` and `ledger.search_left` in the budget's unit.
+    """
+
+    network: nn.Module
+    config: Any
+    target: Target
+    device: torch.device
+    rng: torch.Generator
+    history: History
+    ledger: Ledger
+    recipe: Recipe = field(repr=False)
+    precision: str = field(repr=False)
+    seed: int = field(repr=False)
+    data: Data = field(repr=False)
+    engine: Surgery = field(repr=False)
+    observers: Sequence[Observer] = field(repr=False)
+    reinitialise: Callable[[nn.Module], None] = field(repr=False)
+    recorded_widths: Callable[[str], Mapping[str, int]] = field(repr=False)
+    journal: Journal = field(default_factory=Forgetful, repr=False)
+    report: Callable[[str, float], None] = field(default=lambda _phase, _share: None, repr=False)
+
+    def __post_init__(self) -> None:
+        self.curve: list[Point] = []
+        self.guard = Guard(self.network)
+        self.surgery = TrialSurgery(self)
+        self._optimiser = Optimiser()
+        self.clock = Clock(self.device)
+        self._calls = 0
+        self._trained = 0
+        self._epochs = 0.0
+        self.masks_on = 0
+        self._in_call = False
+
+    # -- what a method calls ------------------------------------------------------------------------------------
+
+    def train(
+        self,
+        epochs: float | None = None,
+        *,
+        share: float | None = None,
+        loss: Loss | None = None,
+        hooks: Sequence[Hook] = (),
+    ) -> History:
+        """Trains the network with the track's recipe; charged 3 x MACs an image.
+
+        The learning rate warms up and anneals to zero within the call. When the budget ends first, the call is
+        shorter and still anneals to its end; when nothing is left it returns an empty history.
+
+        Args:
+            epochs: passes over the training split, a part of one if need be.
+            share: instead of `epochs`: the share of the method's part of the budget (`ledger.pruning`) to spend.
+            loss: `loss(network, outputs, labels)`, a scalar with a gradient; pure, so that it can be replayed. None
+                for the recipe's cross-entropy.
+            hooks: see every step and carry their own state.
+
+        Returns:
+            Loss and observations, epoch by epoch, of this call.
+        """
+        if (epochs is None) == (share is None):
+            raise ValueError("train takes either epochs or share")
+        if self.masks_on:
+            raise SurgeryError("training inside surgery.masked() would not keep the mask: leave it, or remove first.")
+        words = f"epochs={epochs} share={share} loss={_label(loss)} hooks={[_label(hook) for hook in hooks]}"
+        allowance = self._allowance(epochs, share)
+        return self._call("train", words, lambda: self._train("prune", allowance, loss, hooks))
+
+    def evaluate(self, images: int | None = None, recalibrate: bool = True) -> Accuracy:
+        """Accuracy on validation images; charged 1 x MACs an image to the search's share.
+
+        Args:
+            images: the first so many validation images (their order is mixed by class); None for all.
+            recalibrate: collect fresh BatchNorm statistics on training images first (the same images for every
+                method), and put the old ones back after. Charged like an evaluation.
+
+        Raises:
+            BudgetSpent: it would cost more than `ledger.search_left`.
+        """
+        count = len(self.data.validation) if images is None else min(images, len(self.data.validation))
+
+        def work() -> Accuracy:
+            self._afford((count + (self._recalibration_images() if recalibrate else 0)) * self.surgery.macs)
+            with self._effective(), self._recalibrated(recalibrate), autocast(self.device, self.precision):
+                batches = self.data.validation_batches(images=count)
+                return measure_accuracy(self.network, self._charged(batches), self.data.classes)
+
+        return self._call("evaluate", f"images={count} recalibrate={recalibrate}", work)
+
+    def probe(
+        self,
+        reduce: Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]],
+        images: int,
+        at: Sequence[str] | None = None,
+    ) -> dict[str, Tensor]:
+        """Runs training images forward and reduces the activations; charged 1 x MACs an image to the search's share.
+
+        Args:
+            reduce: from activations by layer name ([N, ...]) to small tensors by name, each a mean over the N images.
+            images: how many training images, the same ones each time, not augmented.
+            at: names of the layers whose outputs are wanted; None for the layers of all channel groups.
+
+        Returns:
+            What `reduce` gave, averaged over batches by their number of images.
+
+        Raises:
+            BudgetSpent: it would cost more than `ledger.search_left`.
+        """
+        names = tuple(at) if at is not None else tuple(n for g in self.surgery.groups for n in g.layers)
+        count = min(images, len(self.data.train))
+
+        def work() -> dict[str, Tensor]:
+            self._afford(count * self.surgery.macs)
+            return self._probe(reduce, count, names)
+
+        return self._call("probe", f"images={count} at={names}", work)
+
+    def log(self, **scalars: float) -> None:
+        """Puts scalars on the run's curve, beside what has been spent so far."""
+        values: dict[str, float | None] = {name: float(value) for name, value in scalars.items()}
+        self.curve.append(Point(phase="search", epoch=self._epochs, spent=self.ledger.spent, values=values))
+
+    def widths_of(self, run: str) -> Mapping[str, int]:
+        """Widths of the channel groups of a finished run's pruned network, by group name.
+
+        Raises:
+            StoreError: there is no such run in the store.
+        """
+        return self.recorded_widths(run)
+
+    # -- what the harness calls ---------------------------------------------------------------------------------
+
+    def begin(self) -> None:
+        """Starts the clock and the guard."""
+        self.clock.lap()
+        self.guard.arm()
+
+    def settle(self) -> None:
+        """Charges the time since the last call to the method, and ends the guard's watch."""
+        self._charge("prune")
+        self.guard.disarm()
+
+    def finetune(self) -> None:
+        """The track's last phase: what is left of the budget, the same for all methods."""
+        self._call("finetune", "", lambda: self._train("finetune", self._allowance(None, None), None, ()))
+
+    def remove_channels(self, keep: Keep) -> None:
+        """`surgery.remove`, as one call of the trial."""
+        if self.masks_on:
+            raise SurgeryError("removing inside surgery.masked() would mix up what is restored: leave it first.")
+        words = " ".join(f"{name}={_indices(kept)}" for name, kept in sorted(keep.items()))
+
+        def work() -> None:
+            with self.clock.stopped():
+                removal = self.engine.remove(keep)
+                self._optimiser.slice(removal.plan.slice_state)
+
+        self._call("remove", words, work)
+        values: dict[str, float | None] = {"macs": self.surgery.macs, "params": self.surgery.params}
+        self.curve.append(Point(phase="prune", epoch=self._epochs, spent=self.ledger.spent, values=values))
+
+    def reinitialise_network(self) -> None:
+        """`surgery.reinitialise`, as one call of the trial."""
+
+        def work() -> None:
+            self.reinitialise(self.network)
+            self._optimiser.state = {}
+
+        self._call("reinitialise", "", work)
+
+    # -- inside -------------------------------------------------------------------------------------------------
+
+    def _call(self, name: str, arguments: str, work: Callable[[], Value]) -> Value:
+        if self._in_call:
+            raise RuntimeError(f"trial.{name} was called from inside another call of the trial")
+        self._charge("prune")
+        call = Call(self._calls, name, arguments)
+        self._calls += 1
+        self._in_call = True
+        try:
+            with self.guard.opened(), isolated(self.seed, "call", call.index):
+                return self.journal.call(call, self, work)
+        finally:
+            self._in_call = False
+            self._charge("finetune" if name == "finetune" else "search" if name in ("evaluate", "probe") else "prune")
+
+    def _charge(self, phase: Phase, images: int = 0, passes: int = 0, steps: int = 0) -> None:
+        amount = Amount(
+            steps=steps,
+            images_forward=images if passes == FORWARD else 0,
+            images_trained=images if passes == TRAINING else 0,
+            macs=images * passes * (self.surgery.macs if images else 0),
+            device_seconds=self.clock.lap(wait=not steps),
+        )
+        self.ledger.charge(phase, amount)
+
+    def _afford(self, macs: int) -> None:
+        ledger, unit = self.ledger, self.ledger.budget.unit
+        cost = macs / ledger.budget.dense_epoch_macs if unit == "dense_epochs" else 0.0
+        if cost > ledger.search_left or ledger.search_left <= 0:
+            raise BudgetSpent(
+                f"the search's share of the budget is spent: this call costs {cost:.4g} {unit}, and "
+                f"{ledger.search_left:.4g} are left. Look at trial.ledger.search_left before each evaluation, or evaluate fewer images."
+            )
+
+    def _allowance(self, epochs: float | None, share: float | None) -> Allowance:
+        """Images (and seconds) of one training call: what was asked for, no more than what is left."""
+        ledger, budget = self.ledger, self.ledger.budget
+        part = ledger.left if share is None else min(ledger.left, share * ledger.pruning)
+        asked = 2**62 if epochs is None else round(epochs * len(self.data.train))
+        if budget.unit == "device_seconds":
+            return Allowance(asked, part)
+        affordable = int(part * budget.dense_epoch_macs * (1 + 1e-12)) // (TRAINING * self.surgery.macs)
+        return Allowance(min(asked, affordable))
+
+    def _train(self, phase: Phase, allowance: Allowance, loss: Loss | None, hooks: Sequence[Hook]) -> History:
+        batch = min(self.recipe.batch_size, len(self.data.train))
+        if allowance.images < batch or (allowance.seconds is not None and allowance.seconds <= 0):
+            return History()
+        total = allowance.images / len(self.data.train)
+        every = max(1, int(min(total, 1e6) / _CURVE_POINTS)) if allowance.seconds is None else 1
+        begun = self.ledger.spent
+        wanted = max(self.ledger.left, 1e-12) if allowance.seconds is None else allowance.seconds
+
+        def stepped(images: int) -> None:
+            self._charge(phase, images, TRAINING, steps=1)
+
+        def ended(epoch: Epoch) -> None:
+            done = self._epochs + epoch.epochs
+            last = epoch.epochs >= total * (1 - 1e-9)
+            values: dict[str, float | None] = {
+                "train_loss": epoch.train_loss,
+                "learning_rate": epoch.learning_rate,
+                "macs": self.surgery.macs,
+            }
+            with self.clock.stopped():
+                if last or round(epoch.epochs) % every == 0:
+                    values["top1_val"] = self._validate().top1
+                self.report(phase, min(1.0, (self.ledger.spent - begun) / wanted))
+            self.curve.append(Point(phase=phase, epoch=done, spent=self.ledger.spent, values=values))
+
+        trainer = Trainer(
+            self.network,
+            self.data,
+            self.recipe,
+            self.precision,
+            self._optimiser,
+            groups=self.surgery.groups,
+            weights=self.surgery.weights,
+            forward=self._hook_forward,
+            on_step=stepped,
+            on_epoch=ended,
+        )
+        order = generator(self.seed, "train", self._trained)
+        self._trained += 1
+        history = trainer.train(allowance, order, loss, hooks, self.observers)
+        self._epochs += history.epochs[-1].epochs if history.epochs else 0.0
+        self.history = self.history + history
+        return history
+
+    def _validate(self) -> Accuracy:
+        """Validation accuracy for the curve: the harness's own look, never charged."""
+        with self._effective(), autocast(self.device, self.precision):
+            batches = self.data.validation_batches()
+            return measure_accuracy(self.network, batches, self.data.classes)
+
+    def _effective(self) -> AbstractContextManager[None]:
+        """The network with its unstructured masks in force."""
+        weights = self.surgery.weights
+        return weights.forward_weights(weights.straight_through) if weights.active else nullcontext()
+
+    def _forward(self, images: Tensor) -> Tensor:
+        """Outputs in evaluation mode, float32 [N, classes], without gradient; charged as search."""
+        with torch.no_grad(), autocast(self.device, self.precision):
+            outputs: Tensor = self.network(images)
+        self._charge("search", len(images), FORWARD)
+        return outputs.float()
+
+    def _charged(self, batches: "Iterable[tuple[Tensor, Tensor]]") -> "Iterator[tuple[Tensor, Tensor]]":
+        """Batches that go forward once each: charged as search as soon as the next one is asked for."""
+        for images, labels in batches:
+            yield images, labels
+            self._charge("search", len(labels), FORWARD)
+
+    def _hook_forward(self, images: Tensor) -> Tensor:
+        self._afford(len(images) * self.surgery.macs)
+        self.network.eval()
+        with self._effective():
+            outputs = self._forward(images)
+        self.network.train()
+        return outputs
+
+    def _recalibration_images(self) -> int:
+        return min(RECALIBRATION_IMAGES, len(self.data.train)) if needs_recalibration(self.network) else 0
+
+    @contextmanager
+    def _recalibrated(self, wanted: bool) -> "Iterator[None]":
+        count = self._recalibration_images() if wanted else 0
+        if not count:
+            yield
+            return
+        with recalibrating(self.network):
+            with collecting(self.network):
+                for images, _ in self.data.plain_training_batches(images=count):
+                    self._forward(images)
+            yield
+
+    def _probe(
+        self, reduce: Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]], count: int, names: Sequence[str]
+    ) -> dict[str, Tensor]:
+        seen: dict[str, Tensor] = {}
+
+        def keep(name: str) -> Callable[[nn.Module, Any, Tensor], None]:
+            def hook(_module: nn.Module, _inputs: Any, output: Tensor) -> None:
+                seen[name] = output.detach()
+
+            return hook
+
+        handles = [self.network.get_submodule(name).register_forward_hook(keep(name)) for name in names]
+        totals: dict[str, Tensor] = {}
+        try:
+            self.network.eval()
+            with self._effective():
+                for images, _ in self.data.plain_training_batches(images=count):
+                    self._forward(images)
+                    for name, value in reduce(seen).items():
+                        totals[name] = totals.get(name, torch.zeros_like(value)) + value * (len(images) / count)
+                    seen.clear()
+        finally:
+            for handle in handles:
+                handle.remove()
+        return totals
+
+
+def _label(value: object) -> str:
+    """A hook's or loss's name, for the journal."""
+    return "" if value is None else getattr(value, "__qualname__", type(value).__qualname__)
+
+
+def _indices(kept: Tensor) -> list[int]:
+    return (kept.nonzero().flatten() if kept.dtype == torch.bool else kept).tolist()

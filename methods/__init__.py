@@ -1,0 +1,1 @@
+"""Pruning methods and controls, one file each; found by listing this folder."""
