@@ -10,6 +10,7 @@ split (the same on any machine), and `device_seconds`, the time the device is he
 Python included.
 """
 
+import math
 import re
 from dataclasses import asdict, dataclass, field, fields
 from typing import Literal, get_args
@@ -64,7 +65,7 @@ class Request:
             if text == unit:
                 return cls(None, unit)
         match = re.fullmatch(r"(\d+(?:\.\d*)?|\.\d+)(ep|s)", text.strip())
-        if match is None or float(match[1]) <= 0:
+        if match is None or not 0 < float(match[1]) < math.inf:
             raise UsageError(
                 f"budget {text!r}: use a positive number of dense epochs (30ep) or device seconds (600s), or "
                 "dense_epochs or device_seconds for the track's own number in that unit."

@@ -9,12 +9,13 @@ the network is trained again with it, and must come out bitwise equal on a CPU.
 """
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -23,13 +24,15 @@ from bench.clock import Clock
 from bench.data import Data
 from bench.determinism import generator, isolated
 from bench.errors import BenchError, NotPrunable, StoreError
+from bench.journal.checkpoint import FileCheckpoint
 from bench.measure.accuracy import measure_accuracy
 from bench.measure.macs import count_macs
 from bench.measure.whole import tensors_sha256
 from bench.method import Epoch, History, Observer
 from bench.networks.base import Network, NetworkSpec
 from bench.record import SCHEMA, Point
-from bench.spec import RunSpec, digest
+from bench.resume import TrainingSaver
+from bench.spec import RunSpec, digest, package_sha256
 from bench.store import Store, write_atomically, write_text
 from bench.surgery import ChannelGroup, trace_groups
 from bench.training import Allowance, Optimiser, Trainer, autocast
@@ -115,20 +118,21 @@ def dense_network(
             meta = _read_meta(folder)
     assert meta is not None
     network = build(plugin, data, spec.seed)
-    network.load_state_dict(load_file(folder / "weights.safetensors"))
-    network.eval()
-    found = tensors_sha256(network.state_dict())
-    if found != meta["weights_sha256"]:
-        raise StoreError(
-            f"{folder / 'weights.safetensors'} is damaged: its hash is not the one in dense.json. Delete {folder}."
+    try:
+        network.load_state_dict(load_file(folder / "weights.safetensors"))
+        network.eval()
+        found = tensors_sha256(network.state_dict())
+        if found != meta["weights_sha256"]:
+            raise ValueError("the weights' hash is not the one in dense.json")
+        return Dense(
+            network,
+            found,
+            Amount(**meta["spent"]),
+            _load_history(folder, meta, observers),
+            tuple(Point.model_validate(point) for point in meta["curve"]),
         )
-    return Dense(
-        network,
-        found,
-        Amount(**meta["spent"]),
-        _load_history(folder, meta, observers),
-        tuple(Point.model_validate(point) for point in meta["curve"]),
-    )
+    except (OSError, SafetensorError, RuntimeError, ValueError, KeyError, TypeError) as error:
+        raise StoreError(f"the dense network in {folder} is damaged: {error}. Delete that folder.") from None
 
 
 def _train(
@@ -178,11 +182,22 @@ def _train(
     trainer = Trainer(
         network, data, recipe, spec.precision, Optimiser(), groups=groups, on_step=stepped, on_epoch=ended
     )
+
+    def books() -> dict[str, Any]:
+        return {"spent": asdict(spent), "curve": [point.model_dump() for point in curve]}
+
+    def restore(kept: Mapping[str, Any]) -> None:
+        spent.__dict__.update(kept["spent"])
+        curve[:] = [Point.model_validate(point) for point in kept["curve"]]
+        clock.lap()
+
+    names = ", ".join(sorted(each.name for each in observers))
+    checkpoint = FileCheckpoint(folder / "checkpoint.safetensors", f"{package_sha256()} {names}")
+    saver = TrainingSaver(checkpoint, books, restore)
     with isolated(spec.seed, "dense"):
         clock.lap()
-        history = trainer.train(
-            allowance, generator(spec.seed, "dense order"), observers=[each() for each in observers]
-        )
+        order, watching = generator(spec.seed, "dense order"), [each() for each in observers]
+        history = trainer.train(allowance, order, observers=watching, saver=saver)
         spent.add(Amount(device_seconds=clock.lap()))
     tensors = {name: tensor.cpu().contiguous() for name, tensor in network.state_dict().items()}
     sha256 = tensors_sha256(tensors)
@@ -205,6 +220,7 @@ def _train(
     meta["observers"] = sorted({*meta["observers"], *(each.name for each in observers)})
     text = json.dumps(meta, indent=1)
     write_text(folder / "dense.json", text)
+    checkpoint.clear()
 
 
 def _groups(network: nn.Module, data: Data, prunable: Sequence[str] | None) -> tuple[ChannelGroup, ...]:

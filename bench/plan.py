@@ -1,5 +1,6 @@
 """What a command means: methods x tracks x targets x seeds, resolved into jobs, all checked before any work starts."""
 
+import json
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from pydantic import ValidationError
 from bench.budget import Request
 from bench.errors import UsageError, unknown_name
 from bench.manifest import device_class
-from bench.method import Method, Observer
+from bench.method import Config, Method, Observer
 from bench.plugins import discover
 from bench.spec import RunSpec, source_sha256
 from bench.target import Target
@@ -97,8 +98,8 @@ def make_plan(asked: Asked) -> list[Job]:
         for name, method in methods.items():
             for target in _targets(method, track, asked.targets, explicit=len(methods) == 1):
                 for seed in asked.seeds:
-                    if seed < 0:
-                        raise UsageError(f"seed {seed} is negative. Use 0 or more.")
+                    if not 0 <= seed < 2**63:
+                        raise UsageError(f"seed {seed} is out of range. Use 0 to 2**63 - 1.")
                     spec = RunSpec(
                         method=name,
                         config=configs[name],
@@ -168,10 +169,26 @@ def _configs(methods: dict[str, type[Method]], settings: Sequence[str]) -> dict[
     configs = {}
     for name, method in methods.items():
         try:
-            configs[name] = method.Config.model_validate(given[name]).model_dump(mode="json")
+            configs[name] = _validated(method.Config, given[name]).model_dump(mode="json")
         except ValidationError as error:
             raise UsageError(f"settings of {name}: {describe(error)}") from None
     return configs
+
+
+def _validated(config: type[Config], texts: dict[str, str]) -> Config:
+    """The settings from text: read by pydantic, and as JSON what it does not take so (a number in a `Literal`)."""
+    try:
+        return config.model_validate(texts)
+    except ValidationError as error:
+        wrong = {each["loc"][0] for each in error.errors() if each["loc"]}
+        return config.model_validate({name: _json(text) if name in wrong else text for name, text in texts.items()})
+
+
+def _json(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
 
 
 def _command(spec: RunSpec, method: type[Method], track: str, asked: Asked) -> str:

@@ -8,6 +8,8 @@ does not take the others down: it is kept aside and named when somebody asks for
 import importlib
 import inspect
 import pkgutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.metadata import entry_points
@@ -15,7 +17,7 @@ from typing import Any
 
 from bench.errors import UsageError, unknown_name
 
-__all__ = ["Discovered", "discover"]
+__all__ = ["Discovered", "discover", "registered"]
 
 
 @dataclass(frozen=True)
@@ -88,3 +90,18 @@ def discover(package: str, group: str, base: type) -> Discovered:
                 )
             found.classes[name] = cls
     return found
+
+
+@contextmanager
+def registered(package: str, group: str, base: type, cls: type) -> Iterator[None]:
+    """`cls` is among the plugins inside this context, in place of one of its name: for classes not installed."""
+    classes, name = discover(package, group, base).classes, str(getattr(cls, "name", ""))
+    before = classes.get(name)
+    classes[name] = cls
+    try:
+        yield
+    finally:
+        if before is None:
+            del classes[name]
+        else:
+            classes[name] = before

@@ -4,6 +4,7 @@ A record is written once, whole, at the end of a run, whatever its end was. Ever
 comparison) is made from records alone.
 """
 
+import json
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -13,7 +14,7 @@ from bench.tracks import describe
 
 __all__ = ["SCHEMA", "LatencyRow", "Layer", "Measured", "Point", "Record", "Status", "parse_record"]
 
-SCHEMA = 1
+SCHEMA: Literal[1] = 1
 
 Status = Literal["ok", "missed-target", "undertrained", "failed", "invalid"]
 Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -158,7 +159,7 @@ class Record(_Part):
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, populate_by_name=True)
 
-    schema_version: Annotated[int, Field(alias="schema")] = SCHEMA
+    schema_version: Annotated[Literal[1], Field(alias="schema")] = SCHEMA
     run_id: Name
     status: Status
     error: Annotated[str, Field(max_length=200_000)] | None = None
@@ -203,13 +204,23 @@ def parse_record(content: bytes, source: str) -> Record:
     """
     try:
         record = Record.model_validate_json(content)
-    except ValidationError as error:
-        raise StoreError(f"record {source}: {describe(error)}") from None
-    except (RecursionError, ValueError) as error:
-        raise StoreError(f"record {source}: {error}") from None
-    if record.schema_version != SCHEMA:
-        raise StoreError(
-            f"record {source}: schema {record.schema_version}, but this version of bench reads schema {SCHEMA}. "
-            "Run it again, or read it with the version that its manifest names."
-        )
+    except (ValidationError, RecursionError, ValueError) as error:
+        other = _schema_of(content)
+        if other != SCHEMA:
+            raise StoreError(
+                f"record {source}: schema {other}, but this version of bench reads schema {SCHEMA}. "
+                "Run it again, or read it with the version that its manifest names."
+            ) from None
+        why = describe(error) if isinstance(error, ValidationError) else str(error)
+        raise StoreError(f"record {source}: {why}") from None
     return record
+
+
+def _schema_of(content: bytes) -> int:
+    """The schema that a record says it has; the present one where it says none that can be read."""
+    try:
+        fields = json.loads(content)
+    except (RecursionError, ValueError):
+        return SCHEMA
+    found = fields.get("schema") if isinstance(fields, dict) else None
+    return found if type(found) is int else SCHEMA

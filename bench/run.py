@@ -1,6 +1,7 @@
 """One run, from its spec to its record: the only place that knows the order of the steps (design: data, dense
 network, `prune`, fine-tuning, the target, measuring, the record)."""
 
+import shutil
 import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -14,7 +15,8 @@ from bench.data import Data, load_data
 from bench.dense import Dense, build, dense_network
 from bench.determinism import generator, isolated, use_threads
 from bench.errors import BenchError, DataError, GuardViolation, StoreError, UsageError
-from bench.journal import Forgetful, Journal
+from bench.journal.contract import Journal
+from bench.journal.files import FileJournal, JournalRefused
 from bench.manifest import manifest
 from bench.measure.macs import count_macs
 from bench.measure.whole import latencies, layers_of, measure
@@ -23,8 +25,8 @@ from bench.networks.base import Network
 from bench.networks.registry import network as network_plugin
 from bench.plan import Job, method_class
 from bench.record import BudgetRow, Layer, Measured, Point, Ratios, Record, Spent, Status
-from bench.spec import RunSpec
-from bench.store import Store
+from bench.spec import RunSpec, package_sha256
+from bench.store import Store, write_atomically
 from bench.surgery import Surgery, save_network
 from bench.trial import Trial
 
@@ -118,7 +120,6 @@ def execute(
     job: Job,
     workplace: Workplace,
     report: Report = lambda _phase, _share: None,
-    journal: Journal | None = None,
 ) -> Record:
     """Runs a job to its end and writes its record, whatever that end is.
 
@@ -126,13 +127,13 @@ def execute(
         job: what to run.
         workplace: store and data.
         report: told the phase and how far it is.
-        journal: keeps and replays the trial's calls.
 
     Returns:
         The record as it was written. Its status is `failed` or `invalid` where the method went wrong.
 
     Raises:
         StoreError, DataError: the store or the data cannot be used; nothing was written.
+        JournalRefused: a killed process left a journal that this code cannot go on with; nothing was written.
     """
     spec = job.spec
     method = method_class(spec.method)
@@ -141,17 +142,40 @@ def execute(
     draft.facts["data_fingerprint"] = data.fingerprint
     with use_threads(spec.track.threads, spec.device):
         try:
-            status = _steps(spec, method, data, workplace.store, draft, job.observers, report, journal or Forgetful())
+            status = _steps(spec, method, data, workplace.store, draft, job.observers, report)
             record = draft.record(status)
         except GuardViolation as error:
             record = draft.record("invalid", str(error))
-        except (StoreError, DataError):
+        except (StoreError, DataError, JournalRefused):
             raise
         except Exception as error:  # a plugin may fail in any way: the record says how, and other runs go on
             last = f"{type(error).__name__}: {error}"
             record = draft.record("failed", last if isinstance(error, BenchError) else traceback.format_exc())
     workplace.store.write(record)
+    shutil.rmtree(journal_folder(workplace.store, spec), ignore_errors=True)
     return record
+
+
+def journal_folder(store: Store, spec: RunSpec) -> Path:
+    """Where a run's journal is while the run is under way."""
+    return store.folder(spec.run_id) / "journal"
+
+
+def _journal(store: Store, spec: RunSpec, data: Data, dense: Dense) -> FileJournal:
+    """The run's journal, begun or taken up.
+
+    Raises:
+        JournalRefused: what is there was begun with other code, libraries, data or settings.
+    """
+    head = {
+        **spec.identity(),
+        "harness_sha256": package_sha256(),
+        "torch": torch.__version__,
+        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+        "data_fingerprint": data.fingerprint,
+        "dense_sha256": dense.weights_sha256,
+    }
+    return FileJournal(journal_folder(store, spec), head)
 
 
 def _steps(
@@ -162,12 +186,12 @@ def _steps(
     draft: _Draft,
     observers: tuple[type[Observer], ...],
     report: Report,
-    journal: Journal,
 ) -> Status:
     plugin = network_plugin(spec.track.network)
     wanted = tuple(dict.fromkeys((*method.observers, *observers)))
     dense = dense_network(spec, plugin, data, store, wanted, report)
     draft.facts["dense_sha256"] = dense.weights_sha256
+    journal = _journal(store, spec, data, dense)
     trial = _trial(spec, method, plugin, data, dense, store, report, journal)
     draft.ledger = trial.ledger
 
@@ -198,7 +222,8 @@ def _steps(
     prunable = {name for group in trial.engine.groups for name in group.layers} if structured else set()
     draft.ratios = _ratios(draft.dense, draft.pruned, draft.layers, prunable)
     description = {"network": spec.track.network, "shape": list(data.shape), "classes": data.classes}
-    save_network(network, store.folder(spec.run_id) / "network.safetensors", description)
+    path = store.folder(spec.run_id) / "network.safetensors"
+    write_atomically(path, lambda temporary: save_network(network, temporary, description))
     return _status(spec, method, draft.dense, draft.pruned, draft.ratios)
 
 
@@ -241,7 +266,7 @@ def _trial(
         engine=engine,
         observers=[each() for each in method.observers],
         reinitialise=plugin.initialise,
-        recorded_widths=lambda run: _widths(store, run),
+        recorded_widths=lambda run: _widths(store, run, engine),
         journal=journal,
         report=report,
     )
@@ -253,8 +278,16 @@ def proof_inputs(data: Data) -> torch.Tensor:
     return drawn.to(data.train.pixels.device, memory_format=torch.channels_last)
 
 
-def _widths(store: Store, run: str) -> Mapping[str, int]:
-    return {layer.name: layer.width_after for layer in store.find(run).layers}
+def _widths(store: Store, run: str, engine: Surgery) -> Mapping[str, int]:
+    """The widths that a finished run gave to the groups of this network."""
+    try:
+        after = {layer.name: layer.width_after for layer in store.find(run).layers}
+    except UsageError as error:  # of this run's settings alone: the other runs go on
+        raise BenchError(f"widths of run {run!r}: {error}") from None
+    missing = [group.name for group in engine.groups if group.name not in after]
+    if missing:
+        raise BenchError(f"run {run!r} has no widths for {', '.join(missing)}. Name a finished run on this network.")
+    return {group.name: after[group.name] for group in engine.groups}
 
 
 def _ratios(dense: Measured, pruned: Measured, layers: tuple[Layer, ...], prunable: set[str]) -> Ratios:

@@ -9,6 +9,7 @@ import hashlib
 import importlib.util
 import json
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,7 +18,7 @@ from bench.record import SCHEMA
 from bench.target import Target
 from bench.tracks import Track
 
-__all__ = ["RunSpec", "source_sha256"]
+__all__ = ["RunSpec", "package_sha256", "source_sha256"]
 
 
 @dataclass(frozen=True)
@@ -88,6 +89,16 @@ def digest(value: Any) -> str:
     """SHA-256 over a JSON value, independent of the order of keys."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+@cache
+def package_sha256() -> str:
+    """Hash over the harness's own source files, plugins not included."""
+    root = Path(__file__).parent
+    found = hashlib.sha256()
+    for path in sorted(root.rglob("*.py")):
+        found.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
+    return found.hexdigest()
 
 
 def source_sha256(module: str) -> str:

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from filelock import FileLock, Timeout
+from safetensors import SafetensorError
 
 from bench.errors import StoreError, unknown_name
 from bench.record import Record, parse_record
@@ -35,8 +36,13 @@ class Unreadable:
     reason: str
 
 
-def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
+def write_atomically(path: Path, write: Callable[[Path], None], durable: bool = True) -> None:
     """Lets `write` fill a temporary file beside `path`, then renames it to `path`.
+
+    Args:
+        path: the file; its folder is made.
+        write: writes the file whose path it is given.
+        durable: wait until the content is on disk, so that it survives a power cut and not only a kill.
 
     Raises:
         StoreError: the folder cannot be written, or the disk is full; nothing is left behind.
@@ -48,14 +54,14 @@ def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
         os.close(handle)
         temporary = Path(name)
         write(temporary)
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
+        if durable:
+            with temporary.open("rb") as file:
+                os.fsync(file.fileno())
         temporary.chmod(0o644)
         temporary.replace(path)
-    except OSError as error:
-        raise StoreError(
-            f"cannot write {path}: {error.strerror or error}. Free some space, or give another folder."
-        ) from None
+    except (OSError, SafetensorError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise StoreError(f"cannot write {path}: {reason}. Free some space, or give another folder.") from None
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)

@@ -5,11 +5,13 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from bench.dense import build
-from bench.errors import BenchError
+from bench.errors import StoreError
+from bench.journal.files import JournalRefused
 from bench.networks.registry import network as network_plugin
 from bench.plan import Job
 from bench.record import Record
 from bench.run import Report, Workplace, execute
+from bench.store import Store
 
 __all__ = ["Executor", "Outcome", "Progress", "check", "perform", "run_suite"]
 
@@ -57,10 +59,21 @@ def perform(job: Job, workplace: Workplace, report: Report) -> Outcome:
     """Runs one job, unless its record is there; one process at a time does the same job."""
     run_id = job.spec.run_id
     with workplace.store.lock(run_id, waiting=lambda: report("waiting: another process runs it", 0.0)):
-        record = workplace.store.read(run_id)
+        record = _readable(workplace.store, run_id)
         if record is not None and record.status != "failed":
             return Outcome(job, record, fresh=False)
-        return Outcome(job, execute(job, workplace, report))
+        try:
+            return Outcome(job, execute(job, workplace, report))
+        except JournalRefused as error:
+            return Outcome(job, None, error=str(error))
+
+
+def _readable(store: Store, run_id: str) -> Record | None:
+    """The record of a run; one that cannot be read counts as not there, and a new run replaces it."""
+    try:
+        return store.read(run_id)
+    except StoreError:
+        return None
 
 
 def run_suite(
@@ -81,10 +94,7 @@ def run_suite(
     """
     todo = []
     for job in jobs:
-        try:
-            record = workplace.store.read(job.spec.run_id)
-        except BenchError:
-            record = None  # a record that cannot be read is replaced by a new run
+        record = _readable(workplace.store, job.spec.run_id)
         if record is None or (retry_failed and record.status == "failed"):
             todo.append(job)
         else:

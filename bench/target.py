@@ -55,7 +55,7 @@ class Target:
         return cls(measure, ratio)  # type: ignore[arg-type]
 
     def __str__(self) -> str:
-        return self.measure if self.ratio is None else f"{self.measure}={self.ratio:g}"
+        return self.measure if self.ratio is None else f"{self.measure}={self.ratio}"
 
     @property
     def has_size(self) -> bool:

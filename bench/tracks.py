@@ -102,7 +102,7 @@ class Track(_Section):
         seeds: the standard seeds.
     """
 
-    name: str
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._=:,+-]*$", max_length=100)]
     summary: str
     dataset: str
     network: str

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from bench.surgery import ChannelGroup
     from bench.surgery.weights import WeightMasks
 
-__all__ = ["Allowance", "Diverged", "Loss", "Optimiser", "Trainer", "autocast"]
+__all__ = ["Allowance", "Diverged", "Loss", "Optimiser", "Saver", "Standing", "Trainer", "autocast"]
 
 Loss = Callable[[nn.Module, Tensor, Tensor], Tensor]
 
@@ -116,6 +116,63 @@ class Optimiser:
                 self.state[name][key] = tensor
 
 
+@dataclass
+class Standing:
+    """Where a training call stands: all that the loop itself remembers.
+
+    Attributes:
+        total: summed loss over the images of the epoch that is under way.
+        images, index, seconds: trained images, steps and time of this call so far.
+        start, seen: steps and images of the epoch that is under way.
+        rate: the last learning rate.
+        order: the generator's state at the beginning of the epoch.
+        epochs: those that have ended.
+    """
+
+    total: Tensor
+    images: int = 0
+    index: int = 0
+    seconds: float = 0.0
+    start: int = 0
+    seen: int = 0
+    rate: float = 0.0
+    order: Tensor | None = None
+    epochs: list[Epoch] = field(default_factory=list)
+
+    def count(self, loss: Tensor, images: int) -> None:
+        """One step was taken on `images` images at a mean loss of `loss`."""
+        self.total += loss * images
+        self.images += images
+        self.seen += images
+        self.index += 1
+        self.start += 1
+
+    def end_epoch(self, epoch: Epoch) -> None:
+        """The epoch is over; the next one begins at its first step."""
+        self.epochs.append(epoch)
+        self.total = torch.zeros_like(self.total)
+        self.start = self.seen = 0
+
+
+class Saver(Protocol):
+    """Keeps the state of a training call as it goes; see `bench.resume`."""
+
+    def due(self) -> bool:
+        """Whether it is time to keep the state again."""
+
+    def save(self, trainer: "Trainer", optimizer: torch.optim.Optimizer, hooks: Sequence[Hook], at: Standing) -> None:
+        """Keeps the state."""
+
+    def resume(
+        self,
+        trainer: "Trainer",
+        optimizer: torch.optim.Optimizer,
+        hooks: Sequence[Hook],
+        generator: torch.Generator,
+    ) -> Standing | None:
+        """Puts the kept state back, if there is one, and says where the call stood."""
+
+
 def _ignore(_images: int) -> None:
     pass
 
@@ -154,6 +211,7 @@ class Trainer:
         loss: Loss | None = None,
         hooks: Sequence[Hook] = (),
         observers: Sequence[Observer] = (),
+        saver: "Saver | None" = None,
     ) -> History:
         """Trains until the allowance is used up; the learning rate anneals to zero at its end.
 
@@ -163,6 +221,7 @@ class Trainer:
             loss: `loss(network, outputs, labels)`, a scalar; None for cross-entropy.
             hooks: see every step.
             observers: see every epoch.
+            saver: keeps the state of this call as it goes, and gives back what a killed process left.
 
         Raises:
             Diverged: the loss is not finite at the end of an epoch (on the CPU, at any step).
@@ -172,40 +231,44 @@ class Trainer:
         criterion = loss or (lambda _net, outputs, labels: _cross_entropy(outputs, labels, recipe.label_smoothing))
         optimizer = self.optimiser.make(network, recipe)
         train_images = len(self.data.train)
-        epochs: list[Epoch] = []
-        images, index, begun = 0, 0, time.perf_counter()
+        at = Standing(total=torch.zeros((), device=device))
+        if saver is not None:
+            at = saver.resume(self, optimizer, hooks, generator) or at
+        begun = time.perf_counter() - at.seconds
         more = allowance.images > 0
         network.train()
         while more:
-            total, seen, rate = torch.zeros((), device=device), 0, 0.0
-            for pixels, labels in training_batches(self.data, recipe, generator):
-                progress = allowance.progress(images, time.perf_counter() - begun)
-                if progress >= 1.0 or images + len(labels) > allowance.images:
+            at.order = generator.get_state()
+            for pixels, labels in training_batches(self.data, recipe, generator, start=at.start):
+                progress = allowance.progress(at.images, time.perf_counter() - begun)
+                if progress >= 1.0 or at.images + len(labels) > allowance.images:
                     more = False
                     break
-                rate = learning_rate(recipe, progress)
+                at.rate = learning_rate(recipe, progress)
                 for group in optimizer.param_groups:
-                    group["lr"] = rate
-                value = self._step(optimizer, criterion, pixels, labels, hooks, index, progress)
+                    group["lr"] = at.rate
+                value = self._step(optimizer, criterion, pixels, labels, hooks, at.index, progress)
                 if device.type == "cpu" and not math.isfinite(value.item()):
-                    raise Diverged(_diverged(value, index, rate))
-                total += value * len(labels)
-                images, seen, index = images + len(labels), seen + len(labels), index + 1
+                    raise Diverged(_diverged(value, at.index, at.rate))
+                at.count(value, len(labels))
                 self.on_step(len(labels))
-            if not seen:
+                if saver is not None and saver.due():
+                    at.seconds = time.perf_counter() - begun
+                    saver.save(self, optimizer, hooks, at)
+            if not at.seen:
                 break
-            mean = (total / seen).item()
+            mean = (at.total / at.seen).item()
             if not math.isfinite(mean):
-                raise Diverged(_diverged(total / seen, index, rate))
+                raise Diverged(_diverged(at.total / at.seen, at.index, at.rate))
             network.eval()
             seen_by = {each.name: dict(each.observe(network, self.groups)) for each in observers}
-            epochs.append(Epoch(images / train_images, mean, rate, seen_by))
-            self.on_epoch(epochs[-1])
+            at.end_epoch(Epoch(at.images / train_images, mean, at.rate, seen_by))
+            self.on_epoch(at.epochs[-1])
             network.train()
         network.eval()
         optimizer.zero_grad(set_to_none=True)
         self.optimiser.keep(network, optimizer)
-        return History(tuple(epochs))
+        return History(tuple(at.epochs))
 
     def _step(
         self,

@@ -18,7 +18,7 @@ from bench.data import Data
 from bench.determinism import generator, isolated
 from bench.errors import BudgetSpent, SurgeryError
 from bench.guard import Guard
-from bench.journal import Call, Forgetful, Journal
+from bench.journal.contract import Call, Forgetful, Journal
 from bench.measure.accuracy import Accuracy, measure_accuracy
 from bench.method import Epoch, History, Hook, Observer
 from bench.recalibration import collecting, needs_recalibration, recalibrating
@@ -27,6 +27,7 @@ from bench.surgery import Keep, Surgery
 from bench.target import Target
 from bench.tracks import Recipe
 from bench.training import Allowance, Loss, Optimiser, Trainer, autocast
+from bench.trial_state import TrialState
 from bench.trial_surgery import TrialSurgery
 
 if TYPE_CHECKING:
@@ -76,11 +77,12 @@ class Trial:
         self.curve: list[Point] = []
         self.guard = Guard(self.network)
         self.surgery = TrialSurgery(self)
-        self._optimiser = Optimiser()
+        self.optimiser = Optimiser()
         self.clock = Clock(self.device)
+        self.state = TrialState(self)
         self._calls = 0
-        self._trained = 0
-        self._epochs = 0.0
+        self.trained_calls = 0
+        self.epochs_done = 0.0
         self.masks_on = 0
         self._in_call = False
 
@@ -115,7 +117,9 @@ class Trial:
             raise SurgeryError("training inside surgery.masked() would not keep the mask: leave it, or remove first.")
         words = f"epochs={epochs} share={share} loss={_label(loss)} hooks={[_label(hook) for hook in hooks]}"
         allowance = self._allowance(epochs, share)
-        return self._call("train", words, lambda: self._train("prune", allowance, loss, hooks))
+        history = self._call("train", words, lambda: self._train("prune", allowance, loss, hooks))
+        self.history = self.history + history
+        return history
 
     def evaluate(self, images: int | None = None, recalibrate: bool = True) -> Accuracy:
         """Accuracy on validation images; charged 1 x MACs an image to the search's share.
@@ -169,7 +173,7 @@ class Trial:
     def log(self, **scalars: float) -> None:
         """Puts scalars on the run's curve, beside what has been spent so far."""
         values: dict[str, float | None] = {name: float(value) for name, value in scalars.items()}
-        self.curve.append(Point(phase="search", epoch=self._epochs, spent=self.ledger.spent, values=values))
+        self.curve.append(Point(phase="search", epoch=self.epochs_done, spent=self.ledger.spent, values=values))
 
     def widths_of(self, run: str) -> Mapping[str, int]:
         """Widths of the channel groups of a finished run's pruned network, by group name.
@@ -193,7 +197,8 @@ class Trial:
 
     def finetune(self) -> None:
         """The track's last phase: what is left of the budget, the same for all methods."""
-        self._call("finetune", "", lambda: self._train("finetune", self._allowance(None, None), None, ()))
+        allowance = self._allowance(None, None)
+        self.history = self.history + self._call("finetune", "", lambda: self._train("finetune", allowance, None, ()))
 
     def remove_channels(self, keep: Keep) -> None:
         """`surgery.remove`, as one call of the trial."""
@@ -204,18 +209,18 @@ class Trial:
         def work() -> None:
             with self.clock.stopped():
                 removal = self.engine.remove(keep)
-                self._optimiser.slice(removal.plan.slice_state)
+                self.optimiser.slice(removal.plan.slice_state)
 
         self._call("remove", words, work)
         values: dict[str, float | None] = {"macs": self.surgery.macs, "params": self.surgery.params}
-        self.curve.append(Point(phase="prune", epoch=self._epochs, spent=self.ledger.spent, values=values))
+        self.curve.append(Point(phase="prune", epoch=self.epochs_done, spent=self.ledger.spent, values=values))
 
     def reinitialise_network(self) -> None:
         """`surgery.reinitialise`, as one call of the trial."""
 
         def work() -> None:
             self.reinitialise(self.network)
-            self._optimiser.state = {}
+            self.optimiser.state = {}
 
         self._call("reinitialise", "", work)
 
@@ -230,7 +235,7 @@ class Trial:
         self._in_call = True
         try:
             with self.guard.opened(), isolated(self.seed, "call", call.index):
-                return self.journal.call(call, self, work)
+                return self.journal.call(call, self.state, work)
         finally:
             self._in_call = False
             self._charge("finetune" if name == "finetune" else "search" if name in ("evaluate", "probe") else "prune")
@@ -251,7 +256,8 @@ class Trial:
         if cost > ledger.search_left or ledger.search_left <= 0:
             raise BudgetSpent(
                 f"the search's share of the budget is spent: this call costs {cost:.4g} {unit}, and "
-                f"{ledger.search_left:.4g} are left. Look at trial.ledger.search_left before each evaluation, or evaluate fewer images."
+                f"{ledger.search_left:.4g} are left. Look at trial.ledger.search_left before each evaluation, or "
+                "evaluate fewer images."
             )
 
     def _allowance(self, epochs: float | None, share: float | None) -> Allowance:
@@ -277,7 +283,7 @@ class Trial:
             self._charge(phase, images, TRAINING, steps=1)
 
         def ended(epoch: Epoch) -> None:
-            done = self._epochs + epoch.epochs
+            done = self.epochs_done + epoch.epochs
             last = epoch.epochs >= total * (1 - 1e-9)
             values: dict[str, float | None] = {
                 "train_loss": epoch.train_loss,
@@ -295,18 +301,18 @@ class Trial:
             self.data,
             self.recipe,
             self.precision,
-            self._optimiser,
-            groups=self.surgery.groups,
+            self.optimiser,
+            groups=self.surgery.groups if self.observers else (),
             weights=self.surgery.weights,
             forward=self._hook_forward,
             on_step=stepped,
             on_epoch=ended,
         )
-        order = generator(self.seed, "train", self._trained)
-        self._trained += 1
-        history = trainer.train(allowance, order, loss, hooks, self.observers)
-        self._epochs += history.epochs[-1].epochs if history.epochs else 0.0
-        self.history = self.history + history
+        order = generator(self.seed, "train", self.trained_calls)
+        self.trained_calls += 1
+        saver = self.state.saver(self.journal.checkpoint())
+        history = trainer.train(allowance, order, loss, hooks, self.observers, saver)
+        self.epochs_done += history.epochs[-1].epochs if history.epochs else 0.0
         return history
 
     def _validate(self) -> Accuracy:

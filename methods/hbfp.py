@@ -143,9 +143,9 @@ class HBFP(Method):
 
     Deviations: the regulariser has a gradient (`regulariser=off` for the released code's constant); S is a mean by
     fan-in (`PairLoss`); pairs form a forest (`overlap=first`); the filter with the smaller final norm goes, as
-    importance in the text suggests (`drop=larger`); the last round stops at the target; layers that a residual add ties lose
-    the same channels, where the released ResNet code removes other indices in each (`groups=inner` leaves them alone);
-    budgets are shared out over the rounds instead of fixed numbers of epochs.
+    importance in the text suggests (`drop=larger`); the last round stops at the target; layers that a residual add
+    ties lose the same channels, where the released ResNet code removes other indices in each (`groups=inner` leaves
+    them alone); budgets are shared out over the rounds instead of fixed numbers of epochs.
     """
 
     name = "hbfp"

@@ -22,8 +22,8 @@ class L1(Method):
     Source: Li, Kadav, Durdanovic, Samet, Graf, "Pruning Filters for Efficient ConvNets", ICLR 2017, section 3.1.
 
     Deviations: the paper chooses each layer's share by hand from a sensitivity analysis; here every group keeps the
-    same share (`scope=uniform`), or one threshold runs over all groups (`scope=global`). Layers that a residual add ties
-    together lose the same channels, those with the smallest sum of norms.
+    same share (`scope=uniform`), or one threshold runs over all groups (`scope=global`). Layers that a residual add
+    ties together lose the same channels, those with the smallest sum of norms.
     """
 
     name = "l1"

@@ -1,11 +1,59 @@
-"""What all tests share: where real data are, when the machine has them."""
+"""What all tests share: real data when the machine has them, a small track, trials on made-up images, toy methods."""
 
+import contextlib
 import os
 import subprocess
 import sys
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
+import torch
+from torch import Tensor, nn
+
+from bench.budget import TRAINING, Budget, Ledger, Unit
+from bench.data import Data, split_images
+from bench.dataset import Dataset, Images
+from bench.determinism import generator
+from bench.errors import GuardViolation
+from bench.measure.macs import count_macs
+from bench.method import Config, History, Method, Observer
+from bench.plan import Asked, make_plan
+from bench.plugins import discover
+from bench.record import Record
+from bench.run import Workplace, execute
+from bench.store import Store
+from bench.surgery import Surgery
+from bench.target import Target
+from bench.tracks import Recipe, Validation
+from bench.trial import Trial
+
+SMOKE = """
+summary = "Handwritten digits on LeNet-5, as short as it goes."
+dataset = "digits"
+network = "lenet5"
+prunable = ["conv1", "conv2"]
+ranked = false
+floor = 0.5
+tolerance = 0.05
+threads = 1
+targets = ["macs=0.5", "macs=0.25"]
+
+[validation]
+images = 200
+
+[dense]
+epochs = 3
+learning_rate = 0.03
+batch_size = 64
+
+[finetune]
+learning_rate = 0.03
+batch_size = 64
+
+[budget]
+dense_epochs = 6
+"""
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -24,3 +72,271 @@ def real_data(tmp_path_factory: pytest.TempPathFactory) -> Path | None:
     subprocess.run([sys.executable, str(script), str(folder)], check=True, capture_output=True)
     os.environ["BENCH_TEST_DATA"] = str(folder)
     return folder
+
+
+# -- real runs: digits on LeNet-5 ---------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def smoke_track(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A track file: digits on LeNet-5, 3 dense epochs of a budget of 6."""
+    path = tmp_path_factory.mktemp("tracks") / "smoke.toml"
+    path.write_text(SMOKE)
+    return path
+
+
+@pytest.fixture(scope="session")
+def workplace(tmp_path_factory: pytest.TempPathFactory) -> Workplace:
+    """One store for many tests, so that its dense networks are trained once."""
+    return Workplace(Store(tmp_path_factory.mktemp("store")), tmp_path_factory.mktemp("no-data"))
+
+
+@pytest.fixture
+def install(monkeypatch: pytest.MonkeyPatch) -> Callable[[type[Method]], None]:
+    """Makes a method class known by its name, for one test."""
+    found = discover("bench.methods", "bench.methods", Method)
+    return lambda method: monkeypatch.setitem(found.classes, method.name, method)
+
+
+@pytest.fixture
+def run(install: Callable[[type[Method]], None], smoke_track: Path, workplace: Workplace) -> Callable[..., Record]:
+    """`run(Toy, target="macs=0.5", seed=0, budget=None, ...)`: the record of one run on the smoke track."""
+
+    def go(
+        method: type[Method] | str,
+        target: str = "macs=0.5",
+        seed: int = 0,
+        *,
+        settings: Sequence[str] = (),
+        budget: str | None = None,
+        track: Path = smoke_track,
+        at: Workplace = workplace,
+    ) -> Record:
+        if not isinstance(method, str):
+            install(method)
+        name = method if isinstance(method, str) else method.name
+        targets = () if target == "none" else (target,)
+        asked = Asked((name,), (str(track),), targets, (seed,), tuple(settings), budget)
+        (job,) = make_plan(asked)
+        return execute(job, at)
+
+    return go
+
+
+@pytest.fixture
+def whole_record() -> Record:
+    """A record with every section filled."""
+    measured = {
+        "top1_val": 0.9,
+        "top1_test": 0.875,
+        "correct_test": "gA==",
+        "macs": 1000,
+        "macs_nonzero": 900,
+        "params": 100,
+        "nonzero": 90,
+        "bytes": 400,
+        "peak_bytes": 800,
+        "latency": [{"batch": 1, "median_seconds": 0.002, "iqr_seconds": 0.0001, "runs": 10}],
+        "weights_sha256": "ab",
+    }
+    spent = {"steps": 1, "images_forward": 2, "images_trained": 3, "macs": 4, "device_seconds": 2.5}
+    return Record.model_validate(
+        {
+            "run_id": "l1-smoke-macs0.5-s3-0123456789ab",
+            "status": "ok",
+            "method": "l1",
+            "kind": "structured",
+            "control": False,
+            "config": {"scope": "uniform"},
+            "track": "smoke",
+            "track_fields": {"dataset": "digits"},
+            "target": "macs=0.5",
+            "seed": 3,
+            "dense": measured,
+            "pruned": {**measured, "macs": 500},
+            "ratios": {"macs": 0.5, "params": 1.0, "compression": 1.1, "filters_removed": 0.3},
+            "layers": [{"name": "conv1", "width_before": 20, "width_after": 10, "params": 5, "nonzero": 4, "macs": 6}],
+            "left_out": {"fc": "feeds a LayerNorm"},
+            "budget": {"amount": 6.0, "unit": "dense_epochs", "dense_epoch_macs": 8},
+            "ledger": {"dense": spent, "total": spent},
+            "curve": [{"phase": "dense", "epoch": 1.0, "spent": 0.5, "values": {"top1_val": 0.9, "macs": 1000}}],
+            "manifest": {"command": "bench run --method l1"},
+        }
+    )
+
+
+# -- trials: made-up images on a small network --------------------------------------------------------------------
+
+
+class Patterns(Dataset):
+    """Four noisy patterns of 1x8x8: 128 training images (32 of them validation), 40 for test."""
+
+    name = "patterns"
+    summary = "Four noisy patterns."
+    reference = "made up"
+    channels, size, classes = 1, 8, 4
+    mean, std = (0.5,), (0.25,)
+
+    def load(self, folder: Path) -> tuple[Images, Images]:
+        drawn = generator("patterns")
+        patterns = torch.randint(0, 128, (4, 1, 8, 8), generator=drawn)
+
+        def images(count: int) -> Images:
+            labels = torch.arange(count) % 4
+            noise = torch.randint(0, 128, (count, 1, 8, 8), generator=drawn)
+            return Images((patterns[labels] + noise).to(torch.uint8), labels)
+
+        return images(128), images(40)
+
+
+class Small(nn.Module):
+    """Two 3x3 convolutions of 8 and 6 channels with BatchNorm, mean, linear.
+
+    MACs on 8x8: 8 * 9 * 64 + 6 * 8 * 9 * 64 + 6 * 4 = 32,280.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(1, 8, 3, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(8)
+        self.conv2 = nn.Conv2d(8, 6, 3, padding=1, bias=False)
+        self.bn2 = nn.BatchNorm2d(6)
+        self.fc = nn.Linear(6, 4)
+
+    def forward(self, images: Tensor) -> Tensor:
+        hidden = self.bn1(self.conv1(images)).relu()
+        return self.fc(self.bn2(self.conv2(hidden)).relu().mean((2, 3)))
+
+
+@pytest.fixture(scope="session")
+def patterns() -> Data:
+    """`Patterns`, split: 96 training, 32 validation, 40 test images."""
+    train, test = Patterns().load(Path())
+    return split_images(Patterns(), train, test, Validation(images=32), torch.device("cpu"))
+
+
+@pytest.fixture
+def make_trial(patterns: Data) -> Iterator[Callable[..., Trial]]:
+    """`make_trial(budget=6.0, ...)`: a trial that has begun, on `Small` and `Patterns`."""
+    made: list[Trial] = []
+
+    def make(
+        network: nn.Module | None = None,
+        *,
+        budget: float = 6.0,
+        unit: Unit = "dense_epochs",
+        search_share: float = 0.3,
+        target: str = "macs=0.5",
+        seed: int = 0,
+        observers: Sequence[Observer] = (),
+        **recipe: object,
+    ) -> Trial:
+        if network is None:
+            with torch.random.fork_rng():
+                torch.manual_seed(seed)
+                network = Small()
+        macs = count_macs(network, patterns.shape).total
+        params = sum(parameter.numel() for parameter in network.parameters())
+        aim = Target.parse(target)
+        inputs = torch.randn(4, *patterns.shape, generator=generator("proof"))
+        trial = Trial(
+            network=network.eval(),
+            config=Config(),
+            target=aim,
+            device=torch.device("cpu"),
+            rng=generator(seed, "method"),
+            history=History(),
+            ledger=Ledger(Budget(budget, unit, TRAINING * macs * len(patterns.train)), search_share),
+            recipe=Recipe.model_validate({"learning_rate": 0.05, "batch_size": 16, **recipe}),
+            precision="float32",
+            seed=seed,
+            data=patterns.for_method(),
+            engine=Surgery(network, patterns.shape, None, macs, params, aim, inputs),
+            observers=observers,
+            reinitialise=lambda net: None,
+            recorded_widths=lambda run: {},
+        )
+        made.append(trial)
+        trial.begin()
+        return trial
+
+    yield make
+    for trial in made:
+        with contextlib.suppress(GuardViolation):
+            trial.guard.disarm()
+
+
+# -- a method of another distribution, for worker processes and the command line ----------------------------------
+
+TOYS = '''
+import os
+import torch
+from bench import Config, Method, Trial
+
+
+class _Toy(Method):
+    reference = "a toy"
+
+
+class Halve(_Toy):
+    """Keeps the first channels."""
+
+    name = "halve"
+
+    def prune(self, trial: Trial) -> None:
+        trial.surgery.remove(trial.surgery.fit())
+
+
+class Loafer(_Toy):
+    """Removes nothing."""
+
+    name = "loafer"
+
+    def prune(self, trial: Trial) -> None:
+        pass
+
+
+class Clumsy(_Toy):
+    """Fails."""
+
+    name = "clumsy"
+
+    def prune(self, trial: Trial) -> None:
+        raise ValueError("the plugin's own mistake")
+
+
+class Deserter(_Toy):
+    """Takes its process with it."""
+
+    name = "deserter"
+
+    def prune(self, trial: Trial) -> None:
+        os._exit(9)
+'''
+
+
+@pytest.fixture(scope="session")
+def toys(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder for PYTHONPATH with an installed distribution of methods: halve, loafer, clumsy, deserter."""
+    folder = tmp_path_factory.mktemp("toys")
+    (folder / "toys.py").write_text(TOYS)
+    about = folder / "toys-1.0.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: toys\nVersion: 1.0\n")
+    (about / "entry_points.txt").write_text("[bench.methods]\ntoys = toys\n")
+    return folder
+
+
+@pytest.fixture
+def bench(toys: Path, tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """`bench("run", "--method", "halve")`: the command as a user types it, with the toys installed, in a new folder."""
+    home = tmp_path / "home"
+    home.mkdir()
+
+    def call(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        environ = {name: value for name, value in os.environ.items() if not name.startswith(("WANDB_", "BENCH_"))}
+        environ |= {"PYTHONPATH": str(toys), "HOME": str(home), "COLUMNS": "200", **environment}
+        command = [sys.executable, "-m", "bench.cli", *words]
+        return subprocess.run(command, cwd=home, env=environ, capture_output=True, text=True, timeout=300)
+
+    return call

@@ -76,9 +76,10 @@ class LocalProcesses:
                     elif kind == "refused":
                         raise UsageError(content)
                     else:
-                        job, fresh = worker.job, content
+                        job, (fresh, error) = worker.job, content
                         self._next(worker, waiting)
-                        yield Outcome(job, workplace.store.read(job.spec.run_id), fresh)
+                        record = None if error else workplace.store.read(job.spec.run_id)
+                        yield Outcome(job, record, fresh, error)
         finally:
             for worker in crew:
                 worker.pipe.close()
@@ -133,4 +134,4 @@ def _work(pipe: Connection, store: Path, data_folder: Path, number: int) -> None
         except KeyboardInterrupt:
             return
         else:
-            tell("done", outcome.fresh)
+            tell("done", (outcome.fresh, outcome.error))

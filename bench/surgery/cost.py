@@ -18,9 +18,10 @@ from bench.errors import SurgeryError
 if TYPE_CHECKING:
     from bench.surgery.groups import ChannelGroup
 
-__all__ = ["Cost", "Measure", "build_cost"]
+__all__ = ["MEASURES", "Cost", "Measure", "build_cost"]
 
 Measure = Literal["macs", "params"]
+MEASURES: tuple[Measure, ...] = ("macs", "params")
 
 
 @dataclass(frozen=True, eq=False)

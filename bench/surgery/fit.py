@@ -85,7 +85,9 @@ def fit(
 
 def l1_norms(groups: Groups) -> dict[str, Tensor]:
     """Each channel's l1 norm [width] of its filters, summed over the group's producers (Li et al. 2017)."""
-    return {group.name: sum(weight.detach().abs().flatten(1).sum(1) for weight in group.weights) for group in groups}
+    return {
+        group.name: torch.stack([w.detach().abs().flatten(1).sum(1) for w in group.weights]).sum(0) for group in groups
+    }
 
 
 def _checked_scores(groups: Groups, ranking: Mapping[str, Tensor]) -> dict[str, Tensor]:

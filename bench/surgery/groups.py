@@ -12,7 +12,7 @@ import numpy as np
 from torch import Tensor, nn
 
 from bench.errors import SurgeryError, unknown_name
-from bench.surgery.cost import Cost
+from bench.surgery.cost import MEASURES, Cost
 
 __all__ = ["ChannelGroup", "Groups", "LeftOut", "Slice", "with_savings"]
 
@@ -139,9 +139,7 @@ def with_savings(groups: Sequence[ChannelGroup], cost: Cost) -> tuple[ChannelGro
     """The groups with `macs_per_channel` and `params_per_channel` as they are at the groups' widths."""
     widths = np.array([group.width for group in groups])
     one_less = widths - np.eye(len(groups), dtype=int)
-    macs, params = (
-        cost.amounts(measure, [widths])[0] - cost.amounts(measure, one_less) for measure in ("macs", "params")
-    )
+    macs, params = (cost.amounts(measure, widths[None])[0] - cost.amounts(measure, one_less) for measure in MEASURES)
     return tuple(
         replace(group, macs_per_channel=int(m), params_per_channel=int(p))
         for group, m, p in zip(groups, macs, params, strict=True)

@@ -4,6 +4,7 @@ import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -94,7 +95,7 @@ def compare(before: list[Tensor], after: list[Tensor]) -> Difference:
 @contextmanager
 def _full_precision() -> Iterator[None]:
     """Matrix products and convolutions in IEEE float32, whatever the process has allowed."""
-    backends = torch.backends
+    backends: Any = torch.backends  # its stubs lack these
     settings = (backends.cuda.matmul, backends.cudnn.conv, backends.mkldnn.matmul, backends.mkldnn.conv)
     before = [setting.fp32_precision for setting in settings]
     try:

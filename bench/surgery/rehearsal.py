@@ -34,9 +34,11 @@ def randomise(network: nn.Module) -> nn.Module:
             else:
                 tensor.uniform_(0.5, 1.5, generator=generator)
         for module in network.modules():
-            if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.running_mean is not None:
-                module.running_mean.normal_(0, 0.1, generator=generator)
-                module.running_var.uniform_(0.5, 1.5, generator=generator)
+            if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                if module.running_mean is not None:
+                    module.running_mean.normal_(0, 0.1, generator=generator)
+                if module.running_var is not None:
+                    module.running_var.uniform_(0.5, 1.5, generator=generator)
     return network
 
 

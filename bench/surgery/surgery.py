@@ -113,10 +113,10 @@ class Surgery:
             SurgeryError: the target has no size, or scores or ratios do not fit the groups.
             NotPrunable: one channel a group is still above the target.
         """
-        if not self.target.has_size:
+        measure, ratio = self.target.measure, self.target.ratio
+        if ratio is None or measure == "auto" or measure == "none":
             raise SurgeryError(f"target {self.target} has no size to fit: choose widths yourself.")
-        measure = self.target.measure
-        return fit(self._groups, self.target.ratio * self._dense[measure], measure, ranking, ratios, scope)
+        return fit(self._groups, ratio * self._dense[measure], measure, ranking, ratios, scope)
 
     def remove(self, keep: Keep, proven: bool = False) -> Removal:
         """Removes the channels outside `keep`, physically and in place; see `bench.surgery.remove`.

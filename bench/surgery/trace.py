@@ -1,20 +1,17 @@
-"""Finds a network's channel groups, with torch-pruning's dependency graph.
+"""Finds a network's channel groups.
 
-Only the graph's tracing is used, never its pruners. From each layer the channels are followed through the graph
-together with the channel that they started from, so that concatenations, flattening and residual adds give the
-exact entries of every tensor. What the graph cannot know (code in `forward` that depends on widths, operations
-across channels) shows in a rehearsal: on a copy with random weights, removal must equal the mask. A group that
-fails is left out, with the reason.
+Each layer's output channels are followed through torch-pruning's dependency graph (`bench.surgery.graph`), which
+gives the exact entries that they own in every tensor. What the graph cannot know (code in `forward` that depends
+on widths, operations across channels) shows in a rehearsal: on a copy with random weights, removal must equal
+the mask (`bench.surgery.rehearsal`). A group that fails is left out, with the reason.
 """
 
-import warnings
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from fnmatch import fnmatchcase
 
 import torch
-from torch import Tensor, nn
-from torch_pruning._helpers import _HybridIndex
+from torch import nn
 from torch_pruning.dependency import DependencyGraph
 from torch_pruning.dependency.node import Node
 from torch_pruning.ops import OPTYPE
@@ -22,6 +19,7 @@ from torch_pruning.ops import OPTYPE
 from bench.errors import NotPrunable, unknown_name
 from bench.measure.macs import count_macs
 from bench.surgery.cost import build_cost
+from bench.surgery.graph import Reached, follow, is_output_side, produces, trace
 from bench.surgery.groups import ChannelGroup, Groups, LeftOut, Slice, with_savings
 from bench.surgery.proof import bare_copy
 from bench.surgery.rehearsal import randomise, rehearse
@@ -35,9 +33,6 @@ _UNSUPPORTED = {
     OPTYPE.EXPAND: "its channels are expanded inside forward",
 }
 _BATCHNORM = ("weight", "bias", "running_mean", "running_var")
-
-_Reached = dict[tuple[Node, Callable], set[tuple[int, int]]]
-"""(node, which of its channels) -> pairs of an entry and the channel that owns it."""
 
 
 class _Refused(Exception):
@@ -86,7 +81,7 @@ def _owned_by(network: nn.Module, group: ChannelGroup) -> ChannelGroup:
 def _find_groups(
     network: nn.Module, shape: tuple[int, int, int], layers: Sequence[str], prunable: Sequence[str] | None
 ) -> tuple[list[ChannelGroup], list[LeftOut]]:
-    graph, outputs = _trace(network, shape)
+    graph, outputs = trace(network, shape)
     names = {module: name for name, module in network.named_modules()}
     shared = _shared_tensors(network)
     found: list[ChannelGroup] = []
@@ -95,13 +90,13 @@ def _find_groups(
     taken: dict[tuple[str, int], set[int]] = defaultdict(set)
     for name in layers:
         layer = network.get_submodule(name)
-        if name in done or layer not in graph.module2node:
+        if name in done or layer not in graph.module2node or not isinstance(layer, nn.Conv2d | nn.Linear):
             continue
-        reached = _follow(graph, layer)
-        produced = {names[node.module] for node, channels in reached if _produces(node, channels, graph)}
+        reached = follow(graph, layer)
+        produced = {names[node.module] for node, channels in reached.owners if produces(node, channels, graph)}
         producers = tuple(producer for producer in layers if producer in produced)
         done.update(producers)
-        leaves = any(node in outputs and _is_output_side(node, channels, graph) for node, channels in reached)
+        leaves = any(node in outputs and is_output_side(node, channels, graph) for node, channels in reached.owners)
         if leaves or not _is_wanted(producers, network, prunable):
             continue
         try:
@@ -120,74 +115,21 @@ def _find_groups(
     return found, left_out
 
 
-def _trace(network: nn.Module, shape: tuple[int, int, int]) -> tuple[DependencyGraph, set[Node]]:
-    """The dependency graph, and the nodes that are the network's outputs."""
-    ends = []
-
-    def keep_ends(outputs: object) -> object:
-        listed = outputs if isinstance(outputs, tuple | list) else [outputs]
-        ends.extend(output.grad_fn for output in listed if isinstance(output, Tensor))
-        return outputs
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        graph = DependencyGraph().build_dependency(
-            network.requires_grad_(True),
-            torch.ones(1, *shape).double(),
-            output_transform=keep_ends,
-            verbose=False,
-        )
-    nodes = graph.module2node.values()
-    return graph, {node for node in nodes if node.type == OPTYPE.OUTPUT or node.grad_fn in ends}
-
-
-def _follow(graph: DependencyGraph, layer: nn.Module) -> _Reached:
-    """Everything that the output channels of `layer` reach, with the channel that each entry stems from."""
-    channels = graph.get_pruner_of_module(layer).prune_out_channels
-    start = {_HybridIndex(idx=c, root_idx=c) for c in range(len(layer.weight))}
-    reached: dict = defaultdict(set)
-    reached[graph.module2node[layer], channels] = set(start)
-    stack = [(graph.module2node[layer], channels, start)]
-    while stack:
-        node, channels, entries = stack.pop()
-        for edge in node.dependencies:
-            if not edge.is_triggered_by(channels):
-                continue
-            mapped = list(entries)
-            for mapping in edge.index_mapping:
-                mapped = mapping(mapped) if mapping is not None else mapped
-            fresh = set(mapped) - reached[edge.target, edge.handler]
-            if fresh:
-                reached[edge.target, edge.handler] |= fresh
-                stack.append((edge.target, edge.handler, fresh))
-    return {key: {(entry.idx, entry.root_idx) for entry in entries} for key, entries in reached.items() if entries}
-
-
-def _produces(node: Node, channels: Callable, graph: DependencyGraph) -> bool:
-    weighted = node.type in (OPTYPE.CONV, OPTYPE.DEPTHWISE_CONV, OPTYPE.LINEAR)
-    return weighted and _is_output_side(node, channels, graph)
-
-
-def _is_output_side(node: Node, channels: Callable, graph: DependencyGraph) -> bool:
-    """Whether these are the channels that the node gives, not (or not only) those that it takes."""
-    return channels == graph.get_pruner_of_module(node.module).prune_out_channels
-
-
 def _is_wanted(producers: Sequence[str], network: nn.Module, prunable: Sequence[str] | None) -> bool:
     if prunable is None:
         return isinstance(network.get_submodule(producers[0]), nn.Conv2d)
     return any(fnmatchcase(producer, pattern) for producer in producers for pattern in prunable)
 
 
-def _slices(graph: DependencyGraph, reached: _Reached, names: dict[nn.Module, str], width: int) -> tuple[Slice, ...]:
+def _slices(graph: DependencyGraph, reached: Reached, names: dict[nn.Module, str], width: int) -> tuple[Slice, ...]:
+    if reached.tangled:
+        raise _Refused("some of its channels are tied to others of its own")
     slices = []
-    for (node, channels), pairs in reached.items():
-        owners = dict(pairs)
+    for (node, channels), owners in reached.owners.items():
         counts = Counter(owners.values())
-        if len(owners) != len(pairs):
-            raise _Refused("some of its channels are added to others of its own")
         if set(counts) != set(range(width)) or len(set(counts.values())) != 1:
-            raise _Refused(f"its channels own unequal parts of {names.get(node.module, node.type.name.lower())}")
+            where = names.get(node.module, node.type.name.lower())
+            raise _Refused(f"its channels own unequal parts of {where}")
         entries = sorted((channel, entry) for entry, channel in owners.items())
         index = torch.tensor([entry for _, entry in entries]).view(width, -1)
         for tensor, dim, size in _owned_tensors(node, channels, graph, names):
@@ -208,11 +150,12 @@ def _owned_tensors(
     if node.type == OPTYPE.PARAMETER:
         raise _Refused(f"it goes through the parameter {graph._param_to_name[module]}")
     is_conv = isinstance(module, nn.Conv2d)
+    attributes: tuple[str, ...]
     if is_conv and module.groups == module.in_channels == module.out_channels:
         attributes, dim = ("weight", "bias"), 0
     elif (is_conv and module.groups == 1) or isinstance(module, nn.Linear):
-        produces = _produces(node, channels, graph)
-        attributes, dim = (("weight", "bias"), 0) if produces else (("weight",), 1)
+        given = produces(node, channels, graph)
+        attributes, dim = (("weight", "bias"), 0) if given else (("weight",), 1)
     elif isinstance(module, nn.modules.batchnorm._BatchNorm):
         attributes, dim = _BATCHNORM, 0
     elif isinstance(module, nn.PReLU):

@@ -1,6 +1,6 @@
 """Small networks, one for each way in which channels travel, and helpers that several tests share."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 import torch
@@ -104,6 +104,15 @@ class Concat(nn.Module):
 
 
 NETWORKS = {cls.__name__.lower(): cls for cls in (Plain, Flatten, Residual, Depthwise, Concat)}
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    """These networks are too small for threads, which wait for each other where cores are shared."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture

@@ -35,7 +35,7 @@ def test_cost_by_hand(groups):
 
 
 @pytest.mark.parametrize("measure", ["macs", "params"])
-@pytest.mark.parametrize("ratio", [0.8, 0.5, 0.3, 0.15])
+@pytest.mark.parametrize("ratio", [0.8, 0.5, 0.3, 0.25])
 def test_two_groups_are_as_near_as_brute_force_around_the_uniform_widths(groups, measure, ratio):
     amount = ratio * groups.cost.amounts(measure, [[6, 5]])[0]
     found = widths(fit(groups, amount, measure))
@@ -100,7 +100,7 @@ def test_global_scope_draws_one_threshold(resnet):
 
 
 def test_groups_that_are_not_ranked_stay_whole(groups):
-    keep = fit(groups, 0.5 * groups.cost.macs(groups.widths), ranking={"conv2": torch.rand(5)})
+    keep = fit(groups, 0.7 * groups.cost.macs(groups.widths), ranking={"conv2": torch.rand(5)})
     assert set(keep) == {"conv2"}
 
 

@@ -1,0 +1,139 @@
+"""The list of checks, and the table of what came of them."""
+
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from bench.check import contract, networks, runs
+from bench.check.case import Case, CheckFailed, DoesNotApply
+from bench.method import Method
+from bench.plan import method_class
+
+__all__ = ["CHECKS", "CheckResult", "check_class", "check_method"]
+
+Check = Callable[[Case], str]
+
+CHECKS: dict[str, Check] = {
+    "declarations": contract.declarations,
+    "settings": contract.settings,
+    "observers": contract.observers,
+    "importable": contract.importable,
+    "public names": contract.public_names,
+    "targets": runs.targets,
+    "determinism": runs.determinism,
+    "seeds": runs.seeds,
+    "budget in epochs": runs.budget_in_epochs,
+    "budget in seconds": runs.budget_in_seconds,
+    "guard": runs.guarded,
+    "one channel left": networks.one_channel_left,
+    "one channel at start": networks.narrow,
+    "nothing to prune": networks.nothing_to_prune,
+    "residual network": networks.residual_network,
+    "plain network": networks.vgg_network,
+}
+_COLOURS = {"passed": "green", "failed": "red", "skipped": "yellow"}
+
+
+@dataclass(frozen=True)
+class CheckResult:
+    """What one check found.
+
+    Attributes:
+        name: of the check.
+        outcome: `skipped` where the check says nothing about this method.
+        detail: what was seen; for a failure what was wrong and the next action; for a skip why.
+        seconds: how long it took.
+    """
+
+    name: str
+    outcome: Literal["passed", "failed", "skipped"]
+    detail: str
+    seconds: float
+
+
+def check_method(method: str, settings: tuple[str, ...] = ()) -> int:
+    """Checks an installed method: a line a check on standard error, the table on standard output.
+
+    Args:
+        method: its name.
+        settings: `KEY=VALUE` each.
+
+    Returns:
+        0 when no check failed, else 1.
+
+    Raises:
+        UsageError: no such method or setting, or a wrong value.
+    """
+    found = method_class(method)
+    results = check_class(found, settings, _say)
+    Console().print(_table(found, results))
+    return int(any(result.outcome == "failed" for result in results))
+
+
+def check_class(
+    method: type[Method],
+    settings: tuple[str, ...] = (),
+    ended: Callable[[CheckResult], None] = lambda _result: None,
+    only: tuple[str, ...] = tuple(CHECKS),
+) -> list[CheckResult]:
+    """Checks a method, installed or not.
+
+    Args:
+        method: the class.
+        settings: `KEY=VALUE` each.
+        ended: told each result as it comes.
+        only: names of the checks to make, in the kit's order.
+
+    Raises:
+        UsageError: a setting is unknown or wrong.
+    """
+    results = []
+    with tempfile.TemporaryDirectory(prefix="bench-check-") as folder:
+        case = Case(method, settings, Path(folder))
+        if settings:
+            _ = case.config  # a wrong setting is the user's, not the method's
+        for name, check in CHECKS.items():
+            if name in only:
+                results.append(_result(name, check, case))
+                ended(results[-1])
+    return results
+
+
+def _result(name: str, check: Check, case: Case) -> CheckResult:
+    begun = time.perf_counter()
+    outcome: Literal["passed", "failed", "skipped"] = "passed"
+    try:
+        detail = check(case)
+    except DoesNotApply as reason:
+        outcome, detail = "skipped", f"does not apply: {reason}"
+    except CheckFailed as reason:
+        outcome, detail = "failed", str(reason)
+    except (Exception, SystemExit) as error:  # a plugin may do anything, and the other checks go on
+        outcome, detail = "failed", f"{type(error).__name__}: {error}"
+    return CheckResult(name, outcome, " ".join(detail.split()), time.perf_counter() - begun)
+
+
+def _say(result: CheckResult) -> None:
+    print(f"{result.name}: {result.outcome} ({result.seconds:.1f} s)", file=sys.stderr, flush=True)
+
+
+def _table(method: type[Method], results: list[CheckResult]) -> Table:
+    failed = sum(result.outcome == "failed" for result in results)
+    seconds = sum(result.seconds for result in results)
+    verdict = f"{failed} of {len(results)} checks failed" if failed else f"all {len(results)} checks hold"
+    table = Table(title=f"bench check {method.name}", caption=f"{verdict}, {seconds:.0f} s")
+    table.add_column("check", no_wrap=True)
+    table.add_column("result", no_wrap=True)
+    table.add_column("what was seen", overflow="fold")
+    for result in results:
+        colour = _COLOURS[result.outcome]
+        table.add_row(result.name, f"[{colour}]{result.outcome}[/]", escape(result.detail))
+    return table

@@ -1,0 +1,59 @@
+"""A training call that is under way, kept in one file that is replaced again and again.
+
+It is kept after a step when a few seconds have passed since the last time, and no more often than costs one percent
+of the run, however large the network is.
+"""
+
+import os
+import time
+from pathlib import Path
+
+from bench.journal.codec import read_state, write_state
+from bench.journal.contract import State
+
+__all__ = ["FileCheckpoint"]
+
+INTERVAL_SECONDS = 5.0
+_COST_SHARE = 0.01
+
+
+class FileCheckpoint:
+    """A checkpoint in one file.
+
+    Args:
+        path: the file.
+        identity: what it belongs to; one of something else is ignored.
+    """
+
+    def __init__(self, path: Path, identity: str) -> None:
+        self._path, self._identity = path, identity
+        self._cost = 0.0
+        self._last = time.monotonic()
+        self._interval = float(os.environ.get("BENCH_CHECKPOINT_SECONDS", INTERVAL_SECONDS))
+
+    def load(self) -> State | None:
+        """The last state; None where there is none, or it belongs to another call.
+
+        Raises:
+            StoreError: the file is damaged.
+        """
+        if not self._path.exists():
+            return None
+        state = read_state(self._path)
+        return state if state.values.get("identity") == self._identity else None
+
+    def due(self) -> bool:
+        """Whether it is time, by the interval and by what the last one cost."""
+        wait = self._interval if not self._interval else max(self._interval, self._cost / _COST_SHARE)
+        return time.monotonic() - self._last >= wait
+
+    def save(self, state: State) -> None:
+        """Replaces the last state."""
+        begun = time.monotonic()
+        write_state(self._path, State(state.tensors, {**state.values, "identity": self._identity}))
+        self._last = time.monotonic()
+        self._cost = self._last - begun
+
+    def clear(self) -> None:
+        """Removes the file."""
+        self._path.unlink(missing_ok=True)

@@ -1,0 +1,107 @@
+"""Values as JSON, and states as safetensors files: what a journal writes, and reads back without running anything.
+
+JSON holds plain values as they are; a tensor, a history or an accuracy is an object with one key that begins with `$`.
+"""
+
+import base64
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from bench.errors import StoreError
+from bench.journal.contract import State
+from bench.measure.accuracy import Accuracy
+from bench.method import Epoch, History
+from bench.store import write_atomically
+
+__all__ = ["decode", "encode", "read_state", "write_state"]
+
+_DTYPES = {str(dtype).removeprefix("torch."): dtype for dtype in (
+    torch.float64, torch.float32, torch.bfloat16, torch.float16, torch.int64, torch.int32, torch.int16, torch.int8,
+    torch.uint8, torch.bool,
+)}  # fmt: skip
+
+
+def encode(value: Any) -> Any:
+    """`value` as JSON values.
+
+    Raises:
+        TypeError: there is no way to write it down.
+    """
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, Tensor):
+        flat = value.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
+        data = base64.b64encode(flat.numpy().tobytes()).decode()
+        return {"$tensor": [str(value.dtype).removeprefix("torch."), list(value.shape), data]}
+    if isinstance(value, Accuracy):
+        return {"$accuracy": [value.top1, value.top5, value.loss, value.images]}
+    if isinstance(value, History):
+        rows = [[e.epochs, e.train_loss, e.learning_rate, encode(e.observed)] for e in value.epochs]
+        return {"$history": rows}
+    if isinstance(value, Mapping):
+        if not all(isinstance(key, str) and not key.startswith("$") for key in value):
+            raise TypeError(f"keys must be texts that do not begin with $: {list(value)[:5]}")
+        return {key: encode(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [encode(each) for each in value]
+    raise TypeError(f"a {type(value).__name__} cannot be journaled; give tensors, numbers, texts, lists or mappings")
+
+
+def decode(value: Any) -> Any:
+    """What `encode` wrote down; tuples come back as lists.
+
+    Raises:
+        ValueError: it is nothing that `encode` writes.
+    """
+    if isinstance(value, list):
+        return [decode(each) for each in value]
+    if not isinstance(value, dict):
+        return value
+    marks = [key for key in value if key.startswith("$")]
+    if not marks:
+        return {key: decode(each) for key, each in value.items()}
+    content = value[marks[0]]
+    try:
+        if marks == ["$tensor"]:
+            return _tensor(*content)
+        if marks == ["$accuracy"]:
+            return Accuracy(*content)
+        if marks == ["$history"]:
+            return History(tuple(Epoch(e, loss, rate, decode(seen)) for e, loss, rate, seen in content))
+    except (TypeError, KeyError) as error:
+        raise ValueError(f"{marks[0]} is not as it was written: {error}") from None
+    raise ValueError(f"unknown mark {marks}")
+
+
+def _tensor(dtype: str, shape: list[int], data: str) -> Tensor:
+    flat = np.frombuffer(base64.b64decode(data, validate=True), dtype=np.uint8).copy()
+    return torch.from_numpy(flat).view(_DTYPES[dtype]).reshape(shape)
+
+
+def write_state(path: Path, state: State) -> None:
+    """Writes a state as one safetensors file, whole or not at all."""
+    tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in state.tensors.items()}
+    metadata = {"values": json.dumps(encode(state.values))}
+    write_atomically(path, lambda temporary: save_file(tensors, temporary, metadata), durable=False)
+
+
+def read_state(path: Path) -> State:
+    """A state that `write_state` wrote. Nothing in the file is executed.
+
+    Raises:
+        StoreError: the file is missing, damaged, or something else.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            values = decode(json.loads(file.metadata()["values"]))
+            return State({name: file.get_tensor(name) for name in file.keys()}, values)  # noqa: SIM118
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError, RuntimeError, RecursionError) as error:
+        raise StoreError(f"{path} is damaged ({type(error).__name__}: {error}).") from None

@@ -1,0 +1,90 @@
+"""Tracks: the built-in files, and what is said of a file that is no track."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from bench import UsageError
+from bench.tracks import load_track, track_names
+
+
+@pytest.fixture
+def edited(smoke_track: Path, tmp_path: Path) -> Callable[..., str]:
+    """`edited("floor = 0.5", "floor = 2")`: the path of the smoke track with one line replaced."""
+
+    def edit(line: str, by: str, name: str = "edited.toml") -> str:
+        text = smoke_track.read_text()
+        assert line in text
+        path = tmp_path / name
+        path.write_text(text.replace(line, by, 1))
+        return str(path)
+
+    return edit
+
+
+@pytest.mark.parametrize("name", track_names())
+def test_every_built_in_track_can_be_read_and_carries_its_files_name(name: str) -> None:
+    track = load_track(name)
+    assert track.name == name
+    assert track.parsed_targets
+
+
+def test_a_file_is_read_like_a_built_in_track_and_named_after_its_stem(smoke_track: Path) -> None:
+    track = load_track(str(smoke_track))
+    assert (track.name, track.dense.epochs, track.budget.dense_epochs) == ("smoke", 3, 6)
+    assert track.seeds == (0, 1, 2, 3, 4)
+
+
+@pytest.mark.parametrize(
+    ("line", "by", "said"),
+    [
+        ("floor = 0.5", "flor = 0.5", "floor: Field required; flor: Extra inputs are not permitted"),
+        ("floor = 0.5", 'floor = "high"', r"floor: .*number.*\(given: 'high'\)"),
+        ("floor = 0.5", "floor = 1.5", r"floor: .*less than 1 \(given: 1.5\)"),
+        ("floor = 0.5", "floor = nan", r"floor: .*\(given: nan\)"),
+        ("batch_size = 64", "batch_size = 1", r"dense.batch_size: .*\(given: 1\)"),
+        ("learning_rate = 0.03", "learning_rate = 0", r"dense.learning_rate: .*greater than 0 \(given: 0\)"),
+        ("epochs = 3", "", "dense.epochs is missing"),
+        ("epochs = 3", "epochs = 6", r"budget.dense_epochs = 6 leaves nothing for pruning after dense.epochs = 6"),
+        ("[finetune]", "[finetune]\nepochs = 2", "finetune.epochs is not taken"),
+        ('targets = ["macs=0.5", "macs=0.25"]', 'targets = ["macs=2"]', r"targets: .*macs=2.0 is outside \(0, 1\)"),
+        ("images = 200", "images = 0", r"validation.images: .*\(given: 0\)"),
+        ("summary = ", "summary = [", "not a TOML file"),
+    ],
+)
+def test_a_wrong_field_is_named_with_its_value(edited: Callable[..., str], line: str, by: str, said: str) -> None:
+    with pytest.raises(UsageError, match=said) as caught:
+        load_track(edited(line, by))
+    assert "edited.toml" in str(caught.value)
+
+
+def test_bytes_that_are_no_text_are_no_track(tmp_path: Path) -> None:
+    (tmp_path / "noise.toml").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(UsageError, match=r"noise.toml: not a TOML file"):
+        load_track(str(tmp_path / "noise.toml"))
+
+
+def test_a_name_that_no_record_could_carry_is_refused_before_any_run(edited: Callable[..., str]) -> None:
+    with pytest.raises(UsageError, match=r"name: .*\(given: 'my track'\)"):
+        load_track(edited("floor", "floor", name="my track.toml"))
+
+
+def test_a_missing_file_is_answered_with_the_built_in_tracks() -> None:
+    with pytest.raises(UsageError, match=r"'nowhere.toml' does not exist.*digits-lenet5"):
+        load_track("nowhere.toml")
+
+
+def test_an_unknown_name_is_answered_with_the_near_ones() -> None:
+    with pytest.raises(UsageError, match=r"unknown track 'digit-lenet5'. Did you mean 'digits-lenet5'"):
+        load_track("digit-lenet5")
+
+
+def test_another_budget_in_dense_epochs_keeps_the_pruning_share(smoke_track: Path) -> None:
+    track = load_track(str(smoke_track)).scaled(12, "dense_epochs")
+    assert (track.budget.dense_epochs, track.dense.epochs) == (12, 6)
+
+
+def test_another_budget_in_seconds_leaves_the_dense_recipe_alone(smoke_track: Path) -> None:
+    track = load_track(str(smoke_track)).scaled(30, "device_seconds")
+    assert (track.budget.device_seconds, track.dense.epochs) == (30, 3)
