@@ -123,7 +123,7 @@ class TrainingSaver:
             put_network(trainer.network, split(tensors, "network"))
             kept = Optimiser()
             put_optimiser(kept, split(tensors, "optimiser"), device)
-            _put_into(optimizer, trainer.network, kept)
+            kept.put_into(optimizer, trainer.network)
             if trainer.weights is not None:
                 trainer.weights.load_state_dict(split(tensors, "mask"))
             for hook, hook_state in zip(hooks, values["hooks"], strict=True):
@@ -143,14 +143,6 @@ class TrainingSaver:
 
 def _prefixed(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {f"{prefix}/{name}": tensor for name, tensor in tensors.items()}
-
-
-def _put_into(optimizer: torch.optim.Optimizer, network: nn.Module, kept: Optimiser) -> None:
-    """Fills an optimiser that was just made with a state that was kept in the middle of a call."""
-    optimizer.state.clear()
-    for name, parameter in network.named_parameters():
-        if name in kept.state:
-            optimizer.state[parameter] = {key: value.clone() for key, value in kept.state[name].items()}
 
 
 def _global_tensors() -> dict[str, Tensor]:

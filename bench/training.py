@@ -90,11 +90,19 @@ class Optimiser:
             made = torch.optim.SGD(groups, recipe.learning_rate, recipe.momentum, nesterov=nesterov, fused=True)
         else:
             made = torch.optim.Adam(groups, recipe.learning_rate, fused=True)
-        for name, parameter in named:
-            kept = self.state.get(name)
-            if kept is not None:
-                made.state[parameter] = {key: value.clone() for key, value in kept.items()}
+        self.put_into(made, network)
         return made
+
+    def put_into(self, made: torch.optim.Optimizer, network: nn.Module) -> None:
+        """Sets the state of an optimiser over the network's parameters; fused kernels need it in their layout."""
+        made.state.clear()
+        for name, parameter in network.named_parameters():
+            if name in self.state:
+                kept = self.state[name].items()
+                made.state[parameter] = {
+                    key: torch.empty_like(parameter).copy_(value) if value.dim() else value.clone()
+                    for key, value in kept
+                }
 
     def keep(self, network: nn.Module, made: torch.optim.Optimizer) -> None:
         """Takes over the state of an optimiser that `make` gave."""

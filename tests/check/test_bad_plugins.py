@@ -1,0 +1,268 @@
+"""Plugins that break one rule each: the kit names the check, says why, and never breaks itself."""
+
+import copy
+import os
+import sys
+import time
+from typing import ClassVar, Literal
+
+import pytest
+import torch
+from pydantic import Field
+
+from bench import BudgetSpent, ChannelGroup, Config, Method, NotPrunable, Observer, Trial
+from bench.check.kit import CHECKS, CheckResult, check_class
+from bench.trial import Trial as _Private  # noqa: F401 - `public names` must find this
+
+
+class Toy(Method):
+    """A criterion that is right: the last channels go. The others below are this one with a fault each."""
+
+    name = "toy"
+    reference = "made for the tests"
+
+    def prune(self, trial: Trial) -> None:
+        trial.surgery.remove(trial.surgery.fit(self.scores(trial)))
+
+    def scores(self, trial: Trial) -> dict[str, torch.Tensor]:
+        return {group.name: -torch.arange(float(group.width)) for group in trial.surgery.groups}
+
+
+class TakesHalf(Toy):
+    """Keeps half of every group whatever the target is."""
+
+    def prune(self, trial: Trial) -> None:
+        trial.surgery.remove({g.name: torch.arange(max(1, g.width // 2)) for g in trial.surgery.groups})
+
+
+class Unseeded(Toy):
+    """Draws from the system's entropy."""
+
+    def scores(self, trial: Trial) -> dict[str, torch.Tensor]:
+        lots = torch.Generator().manual_seed(int.from_bytes(os.urandom(4), "big"))
+        return {group.name: torch.rand(group.width, generator=lots) for group in trial.surgery.groups}
+
+
+class Remembers(Toy):
+    """Keeps a count on the class, so that a second run in a process is another one."""
+
+    runs: ClassVar[int] = 0
+
+    def scores(self, trial: Trial) -> dict[str, torch.Tensor]:
+        Remembers.runs += 1
+        return {group.name: torch.arange(float(group.width)).roll(Remembers.runs) for group in trial.surgery.groups}
+
+
+class OneSeed(Toy):
+    """Sets all weights to one number, so that the seed does not matter."""
+
+    starts = "untrained"
+    finetunes = "itself"
+
+    def prune(self, trial: Trial) -> None:
+        super().prune(trial)
+        trial.surgery.reinitialise()
+        with trial.guard.opened(), torch.no_grad():
+            for parameter in trial.network.parameters():
+                parameter.fill_(0.01)
+
+
+class Behind(Toy):
+    """Trains the network itself."""
+
+    def prune(self, trial: Trial) -> None:
+        super().prune(trial)
+        optimiser = torch.optim.SGD(trial.network.parameters(), lr=0.01)
+        trial.network(torch.ones(2, *trial.data.shape)).sum().backward()
+        optimiser.step()
+
+
+class BehindOnACopy(Toy):
+    """Runs a copy of the network, which costs as much."""
+
+    def prune(self, trial: Trial) -> None:
+        copy.deepcopy(trial.network)(torch.ones(2, *trial.data.shape))
+        super().prune(trial)
+
+
+class Unhooks(Toy):
+    """Takes the guard's watch off the network."""
+
+    def prune(self, trial: Trial) -> None:
+        super().prune(trial)
+        trial.guard.disarm()
+
+
+class Overspends(Toy):
+    """Evaluates until nothing is left, and then goes on by itself."""
+
+    def prune(self, trial: Trial) -> None:
+        super().prune(trial)
+        while True:
+            try:
+                trial.evaluate()
+            except BudgetSpent:
+                break
+        if trial.ledger.budget.unit == "device_seconds":
+            time.sleep(2.5)
+
+
+class Crashes(Toy):
+    """Ends the process, if it can."""
+
+    def prune(self, trial: Trial) -> None:
+        sys.exit(3)
+
+
+class Raises(Toy):
+    """Has a plain bug."""
+
+    def prune(self, trial: Trial) -> None:
+        raise KeyError("conv9")
+
+
+class Empties(Toy):
+    """Removes every channel where the target is small."""
+
+    def prune(self, trial: Trial) -> None:
+        keep = trial.surgery.fit(self.scores(trial))
+        if trial.target.ratio is not None and trial.target.ratio < 0.05:
+            keep = {name: kept[:0] for name, kept in keep.items()}
+        trial.surgery.remove(keep)
+
+
+class NeedsTwo(Toy):
+    """Divides by the number of other channels."""
+
+    def scores(self, trial: Trial) -> dict[str, torch.Tensor]:
+        return {g.name: torch.arange(float(g.width)) * (1 // (g.width - 1) + 1) for g in trial.surgery.groups}
+
+
+class Swallows(Toy):
+    """Hides that there is nothing to prune."""
+
+    def prune(self, trial: Trial) -> None:
+        try:
+            super().prune(trial)
+        except NotPrunable:
+            return
+
+
+class Shrinks(Toy):
+    """Says that it prunes nothing, and prunes."""
+
+    targets = "none"
+
+    def prune(self, trial: Trial) -> None:
+        trial.surgery.remove({g.name: torch.arange(max(1, g.width // 2)) for g in trial.surgery.groups})
+
+
+class Misspelt(Toy):
+    """A kind that is none."""
+
+    kind: ClassVar[Literal["structured", "unstructured"]] = "structural"  # type: ignore[assignment]
+
+
+class BareConfig(Config):
+    share: float
+
+
+class NoDefault(Toy):
+    """A setting without a default."""
+
+    Config = BareConfig
+
+
+class SilentConfig(Config):
+    share: float = 0.5
+
+
+class NoDescription(Toy):
+    """A setting without a description."""
+
+    Config = SilentConfig
+
+
+class OddConfig(Config):
+    share: object = Field(default_factory=lambda: {1, 2}, description="a set, which JSON does not know")
+
+
+class NotJson(Toy):
+    """A setting that JSON does not know."""
+
+    Config = OddConfig
+
+
+class Nameless(Observer):
+    def observe(self, network: torch.nn.Module, groups: "list[ChannelGroup]") -> dict[str, torch.Tensor]:
+        return {}
+
+
+class NamelessObserver(Toy):
+    """An observer without a name."""
+
+    observers = (Nameless,)
+
+
+class NoDocstring(Toy):
+    pass
+
+
+def local_class() -> type[Method]:
+    class Local(Toy):
+        """Inside a function, where no worker finds it."""
+
+    return Local
+
+
+def failures(method: type[Method], *only: str) -> dict[str, str]:
+    results: list[CheckResult] = check_class(method, only=only or tuple(CHECKS))
+    return {result.name: result.detail for result in results if result.outcome == "failed"}
+
+
+RUNS = tuple(check for check in CHECKS if check not in ("residual network", "plain network", "public names"))
+
+
+@pytest.mark.slow
+def test_the_toy_itself_is_right():
+    assert failures(Toy, *RUNS) == {}
+
+
+@pytest.mark.parametrize(
+    ("method", "check", "words"),
+    [
+        (TakesHalf, "targets", "trial.surgery.fit"),
+        (Unseeded, "determinism", "trial.rng"),
+        (Remembers, "determinism", "nothing on the class"),
+        (OneSeed, "seeds", "seeds 0 and 1"),
+        (Behind, "guard", "outside the trial"),
+        (BehindOnACopy, "guard", "outside the trial"),
+        (Unhooks, "guard", "Leave the hooks"),
+        (Overspends, "budget in seconds", "trial.ledger.left"),
+        (Crashes, "targets", "SystemExit"),
+        (Raises, "targets", "conv9"),
+        (Empties, "one channel left", "channel"),
+        (NeedsTwo, "one channel at start", "ZeroDivisionError"),
+        (Swallows, "nothing to prune", "trial.surgery.groups"),
+        (Shrinks, "targets", "targets = 'size'"),
+        (Misspelt, "declarations", "'structured', 'unstructured'"),
+        (NoDocstring, "declarations", "docstring"),
+        (NoDefault, "settings", "no default"),
+        (NoDescription, "settings", "no description"),
+        (NotJson, "settings", ""),
+        (NamelessObserver, "observers", "no usable name"),
+        (local_class(), "importable", ""),
+        (Toy, "public names", "imports bench.check.kit"),
+    ],
+)
+def test_the_broken_rule_is_named(method, check, words):
+    found = failures(method, check)
+    assert list(found) == [check]
+    assert words in found[check]
+
+
+def test_a_method_that_always_fails_fails_every_run_and_the_kit_goes_on():
+    found = failures(Raises, *RUNS)
+    assert {"targets", "determinism", "seeds", "guard", "nothing to prune"} <= set(found)
+    assert "test_bad_plugins.py, line" in found["targets"]
+    assert "declarations" not in found
