@@ -134,6 +134,28 @@ def leaderboard(
 
 
 @app.command()
+def verify(
+    name: Annotated[str, typer.Argument(metavar="RUN", help="Run id or its beginning, or the path of a record.")],
+    measure_only: Annotated[
+        bool, typer.Option("--measure-only", help="Only load the stored network and measure it.")
+    ] = False,
+    store: StoreOption = DEFAULT_STORE,
+    data: Annotated[Path | None, typer.Option(help="Data folder; default: BENCH_DATA, else the cache.")] = None,
+) -> None:
+    """Run a record's spec again and compare: bitwise on the same kind of CPU, within a stated tolerance elsewhere."""
+    from bench.session import find_record, plain_progress
+    from bench.verify import measure_again, run_again
+
+    record, folder = find_record(name, store)
+    if measure_only:
+        verdict = measure_again(record, folder / "network.safetensors", _data_folder(data))
+    else:
+        verdict = run_again(record, _data_folder(data), plain_progress(record.run_id))
+    print(f"{record.run_id}: {verdict.words()}")
+    raise typer.Exit(0 if verdict.equal else 1)
+
+
+@app.command()
 def check(
     method: Annotated[str, typer.Argument(help="Name of the method.")],
     set_: Annotated[list[str] | None, typer.Option("--set", help="KEY=VALUE.")] = None,

@@ -13,7 +13,7 @@ import torch
 
 from bench.spec import RunSpec
 
-__all__ = ["device_class", "manifest"]
+__all__ = ["device_class", "hardware", "manifest"]
 
 _LIBRARIES: tuple[str, ...] = (
     "torch",
@@ -65,6 +65,17 @@ def _processor() -> str:
     return platform.processor() or platform.machine()
 
 
+def hardware() -> dict[str, Any]:
+    """What the machine is."""
+    return {
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+        "gpu": torch.cuda.get_device_name(0) if torch.cuda.is_available() else None,
+        "system": f"{platform.system()} {platform.machine()}",
+    }
+
+
 @cache
 def _constant() -> dict[str, Any]:
     """The part that stays the same as long as this process lives."""
@@ -75,13 +86,7 @@ def _constant() -> dict[str, Any]:
         "git_dirty": None if status is None else bool(status),
         "python": platform.python_version(),
         "libraries": {name: _version(name) for name in _LIBRARIES},
-        "hardware": {
-            "processor": _processor(),
-            "cores": os.cpu_count(),
-            "cpu_capability": torch.backends.cpu.get_cpu_capability(),
-            "gpu": torch.cuda.get_device_name(0) if torch.cuda.is_available() else None,
-            "system": f"{platform.system()} {platform.machine()}",
-        },
+        "hardware": hardware(),
     }
 
 

@@ -2,32 +2,71 @@
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
 from rich.console import Console
 
+from bench import stopping
 from bench.errors import unknown_name
+from bench.estimate import overview
 from bench.plan import Asked, Job, make_plan
 from bench.progress import ProgressDisplay
-from bench.record import Record
+from bench.record import Record, parse_record
 from bench.run import Workplace
 from bench.store import Store, Unreadable, read_records
 from bench.suite import Executor, Outcome, check, run_suite
 from bench.tables import results_table
 from bench.tracking import Published, Tracker, choose_mode
 
-__all__ = ["Session", "all_records"]
+__all__ = ["Session", "all_records", "find_record", "plain_progress"]
+
+
+_STOPPING = "stopping: each run is kept where it is (Ctrl-C again stops at once)"
 
 
 def all_records(store: Path) -> tuple[list[Record], list[Unreadable]]:
     """Records of the store and the committed results, and what could not be read."""
-    committed, broken = read_records(Path(str(files("bench.leaderboard") / "results")))
+    committed, broken = read_records(_committed())
     own, unreadable = read_records(store)
     by_id = {record.run_id: record for record in (*committed, *own)}
     return list(by_id.values()), [*broken, *unreadable]
+
+
+def find_record(name: str, store: Path) -> tuple[Record, Path]:
+    """A record by run id or path, from the store or the committed results, and the folder that it lies in.
+
+    Raises:
+        StoreError: there is none, or it cannot be read.
+    """
+    path = Path(name)
+    if path.is_file():
+        return parse_record(path.read_bytes(), name), path.parent
+    for root in (store, _committed()):
+        if root.is_dir():
+            paths = sorted(root.rglob(f"{path.name}*/record.json"))
+            if len(paths) == 1:
+                return parse_record(paths[0].read_bytes(), str(paths[0])), paths[0].parent
+    record = Store(store).find(name)
+    return record, Store(store).folder(record.run_id)
+
+
+def plain_progress(label: str) -> Callable[[str, float], None]:
+    """Says each phase once, on standard error."""
+    said: list[str] = []
+
+    def report(phase: str, _share: float) -> None:
+        if phase not in said:
+            said.append(phase)
+            print(f"{label}: {phase}", file=sys.stderr, flush=True)
+
+    return report
+
+
+def _committed() -> Path:
+    return Path(str(files("bench.leaderboard") / "results"))
 
 
 def _executor(name: str, workers: int) -> Executor:
@@ -62,7 +101,7 @@ class Session:
         """Runs the plan and reports.
 
         Returns:
-            The exit code: 0 if all runs are ok, 1 if one is not.
+            The exit code: 0 if all runs are ok, 1 if one is not, 130 if it was interrupted.
 
         Raises:
             UsageError: what was asked for cannot be done; nothing was started.
@@ -74,16 +113,24 @@ class Session:
         check(jobs, workplace)
         display = ProgressDisplay(len(jobs))
         tracker = Tracker(mode, self.store, warn=lambda text: display.say(f"warning: {text}"))
+        for line in overview(jobs, workplace.store, read_records(self.store)[0], retry_failed).lines(self.workers):
+            display.say(line)
         outcomes: list[Outcome] = []
         published: list[Published] = []
-        with display.shown():
-            for outcome in run_suite(jobs, workplace, executor, display.update, retry_failed):
-                outcomes.append(outcome)
-                display.finished(outcome.job, _words(outcome))
-                if outcome.record is not None and outcome.fresh:
-                    network = workplace.store.folder(outcome.record.run_id) / "network.safetensors"
-                    sent = tracker.publish(outcome.record, network if network.is_file() else None)
-                    published += [sent] if sent else []
+        interrupted = False
+        with stopping.graceful(message=_STOPPING), display.shown():
+            try:
+                for outcome in run_suite(jobs, workplace, executor, display.update, retry_failed):
+                    outcomes.append(outcome)
+                    display.finished(outcome.job, _words(outcome))
+                    if outcome.record is not None and outcome.fresh:
+                        network = workplace.store.folder(outcome.record.run_id) / "network.safetensors"
+                        sent = tracker.publish(outcome.record, network if network.is_file() else None)
+                        published += [sent] if sent else []
+            except KeyboardInterrupt:
+                interrupted = True
+        if interrupted:
+            display.say(f"interrupted after {len(outcomes)} of {len(jobs)} runs; the same command goes on from here.")
         ordered = _in_order(outcomes, jobs)
         records = [outcome.record for outcome in ordered if outcome.record is not None]
         page = self._page()
@@ -91,6 +138,11 @@ class Session:
             print("[" + ",\n".join(record.to_json().rstrip() for record in records) + "]")
         else:
             self._report(records, published, page)
+            for outcome in ordered:
+                if outcome.record is None:
+                    print(f"{outcome.job.spec.run_id}: no record: {outcome.error}")
+        if interrupted:
+            return 130
         return 0 if len(records) == len(jobs) and all(record.status == "ok" for record in records) else 1
 
     def _page(self) -> Path:
@@ -102,7 +154,8 @@ class Session:
     def _report(self, records: Sequence[Record], published: Sequence[Published], page: Path) -> None:
         console = Console() if sys.stdout.isatty() else Console(width=200)
         store = Store(self.store)
-        console.print(results_table(records))
+        if records:
+            console.print(results_table(records))
         for record in records:
             if record.error:
                 last = record.error.strip().splitlines()[-1]

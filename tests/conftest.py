@@ -43,7 +43,7 @@ targets = ["macs=0.5", "macs=0.25"]
 images = 200
 
 [dense]
-epochs = 3
+epochs = 2
 learning_rate = 0.03
 batch_size = 64
 
@@ -52,7 +52,7 @@ learning_rate = 0.03
 batch_size = 64
 
 [budget]
-dense_epochs = 6
+dense_epochs = 4
 """
 
 
@@ -79,7 +79,7 @@ def real_data(tmp_path_factory: pytest.TempPathFactory) -> Path | None:
 
 @pytest.fixture(scope="session")
 def smoke_track(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A track file: digits on LeNet-5, 3 dense epochs of a budget of 6."""
+    """A track file: digits on LeNet-5, 2 dense epochs of a budget of 4."""
     path = tmp_path_factory.mktemp("tracks") / "smoke.toml"
     path.write_text(SMOKE)
     return path
@@ -99,7 +99,9 @@ def install(monkeypatch: pytest.MonkeyPatch) -> Callable[[type[Method]], None]:
 
 
 @pytest.fixture
-def run(install: Callable[[type[Method]], None], smoke_track: Path, workplace: Workplace) -> Callable[..., Record]:
+def run(
+    install: Callable[[type[Method]], None], smoke_track: Path, workplace: Workplace, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., Record]:
     """`run(Toy, target="macs=0.5", seed=0, budget=None, ...)`: the record of one run on the smoke track."""
 
     def go(
@@ -118,6 +120,7 @@ def run(install: Callable[[type[Method]], None], smoke_track: Path, workplace: W
         targets = () if target == "none" else (target,)
         asked = Asked((name,), (str(track),), targets, (seed,), tuple(settings), budget)
         (job,) = make_plan(asked)
+        monkeypatch.setattr("bench.run.LATENCY_SECONDS", 0.01)
         return execute(job, at)
 
     return go

@@ -34,7 +34,9 @@ def test_a_budget_is_read_from_text(text: str, amount: float | None, unit: str) 
     assert Request.parse(text) == Request(amount, unit)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("text", ["", "30", "ep", "0ep", "-3ep", "30 epochs", "nan s", "infs", "1e3ep", "9" * 400 + "s"])
+@pytest.mark.parametrize(
+    "text", ["", "30", "ep", "0ep", "-3ep", "30 epochs", "nan s", "infs", "1e3ep", "9" * 400 + "s"]
+)
 def test_a_budget_that_is_no_positive_amount_of_a_known_unit_is_refused(text: str) -> None:
     with pytest.raises(UsageError, match="use a positive number of dense epochs"):
         Request.parse(text)

@@ -14,7 +14,10 @@ HEAVY = ("torch", "wandb", "plotly", "ray", "torchvision", "timm", "sklearn", "r
 
 @pytest.mark.parametrize(
     "code",
-    ["import bench", "from bench.cli import main\ntry: main(['--help'])\nexcept SystemExit as end: assert not end.code"],
+    [
+        "import bench",
+        "from bench.cli import main\ntry: main(['--help'])\nexcept SystemExit as end: assert not end.code",
+    ],
     ids=["import bench", "bench --help"],
 )
 def test_the_heavy_libraries_are_not_loaded_by(code: str) -> None:

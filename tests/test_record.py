@@ -98,7 +98,9 @@ def test_a_record_with_damaged_bytes_is_read_or_refused_and_never_crashes(
         parse_record(content[:cut], "here")
 
 
-@pytest.mark.parametrize("content", [b"", b"[]", b"null", b"[" * 100_000, b'{"schema": 1}', b'{"schema": "x"}', b"\xff"])
+@pytest.mark.parametrize(
+    "content", [b"", b"[]", b"null", b"[" * 100_000, b'{"schema": 1}', b'{"schema": "x"}', b"\xff"]
+)
 def test_what_is_no_record_at_all_is_refused_by_name(content: bytes) -> None:
     with pytest.raises(StoreError, match="record here: "):
         parse_record(content, "here")

@@ -1,9 +1,12 @@
 """The list of checks, and the table of what came of them."""
 
+import signal
 import sys
 import tempfile
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -39,6 +42,7 @@ CHECKS: dict[str, Check] = {
     "residual network": networks.residual_network,
     "plain network": networks.vgg_network,
 }
+LIMIT_SECONDS = 600.0
 _COLOURS = {"passed": "green", "failed": "red", "skipped": "yellow"}
 
 
@@ -82,7 +86,8 @@ def check_class(
     method: type[Method],
     settings: tuple[str, ...] = (),
     ended: Callable[[CheckResult], None] = lambda _result: None,
-    only: tuple[str, ...] = tuple(CHECKS),
+    only: tuple[str, ...] | None = None,
+    limit_seconds: float = LIMIT_SECONDS,
 ) -> list[CheckResult]:
     """Checks a method, installed or not.
 
@@ -90,7 +95,8 @@ def check_class(
         method: the class.
         settings: `KEY=VALUE` each.
         ended: told each result as it comes.
-        only: names of the checks to make, in the kit's order.
+        only: names of the checks to make, in the kit's order; None for all.
+        limit_seconds: a check that takes longer is stopped and fails.
 
     Raises:
         UsageError: a setting is unknown or wrong.
@@ -101,17 +107,18 @@ def check_class(
         if settings:
             _ = case.config  # a wrong setting is the user's, not the method's
         for name, check in CHECKS.items():
-            if name in only:
-                results.append(_result(name, check, case))
+            if only is None or name in only:
+                results.append(_result(name, check, case, limit_seconds))
                 ended(results[-1])
     return results
 
 
-def _result(name: str, check: Check, case: Case) -> CheckResult:
+def _result(name: str, check: Check, case: Case, limit_seconds: float) -> CheckResult:
     begun = time.perf_counter()
     outcome: Literal["passed", "failed", "skipped"] = "passed"
     try:
-        detail = check(case)
+        with _limited(limit_seconds):
+            detail = check(case)
     except DoesNotApply as reason:
         outcome, detail = "skipped", f"does not apply: {reason}"
     except CheckFailed as reason:
@@ -119,6 +126,25 @@ def _result(name: str, check: Check, case: Case) -> CheckResult:
     except (Exception, SystemExit) as error:  # a plugin may do anything, and the other checks go on
         outcome, detail = "failed", f"{type(error).__name__}: {error}"
     return CheckResult(name, outcome, " ".join(detail.split()), time.perf_counter() - begun)
+
+
+@contextmanager
+def _limited(seconds: float) -> Iterator[None]:
+    """Raises TimeoutError inside after `seconds`, where the system has such an alarm (not on Windows)."""
+    if not hasattr(signal, "setitimer") or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def ring(_signal: int, _frame: object) -> None:
+        raise TimeoutError(f"not done after {seconds:g} s. End loops over trial calls when the budget is spent.")
+
+    before = signal.signal(signal.SIGALRM, ring)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
 def _say(result: CheckResult) -> None:

@@ -6,14 +6,16 @@ worker takes the next one.
 
 import multiprocessing
 import os
+import signal
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
 from typing import Any
 
+from bench import stopping
 from bench.errors import UsageError
 from bench.plan import Job
 from bench.run import Workplace
@@ -22,6 +24,8 @@ from bench.suite import Outcome, Progress, perform
 
 __all__ = ["InProcess", "LocalProcesses"]
 
+_POLL_SECONDS = 0.5
+
 
 class InProcess:
     """One run after the other, in this process."""
@@ -29,6 +33,8 @@ class InProcess:
     def run(self, jobs: Sequence[Job], workplace: Workplace, progress: Progress) -> Iterator[Outcome]:
         """Outcomes, as they come."""
         for job in jobs:
+            if stopping.requested():
+                raise KeyboardInterrupt
             yield perform(job, workplace, lambda phase, share, job=job: progress(job, phase, share))  # type: ignore[misc]
 
 
@@ -37,6 +43,7 @@ class _Worker:
     process: SpawnProcess
     pipe: Connection
     job: Job | None = None
+    told: bool = False
 
 
 class LocalProcesses:
@@ -59,7 +66,9 @@ class LocalProcesses:
                 self._next(worker, waiting)
             while any(worker.job for worker in crew):
                 busy = {worker.pipe: worker for worker in crew if worker.job}
-                for pipe in wait(list(busy)):
+                if stopping.requested():
+                    self._stop(crew)
+                for pipe in wait(list(busy), timeout=_POLL_SECONDS):
                     worker = busy[pipe]  # type: ignore[index]
                     assert worker.job is not None
                     try:
@@ -73,6 +82,8 @@ class LocalProcesses:
                         continue
                     if kind == "progress":
                         progress(worker.job, *content)
+                    elif kind == "stopped":
+                        worker.job = None
                     elif kind == "refused":
                         raise UsageError(content)
                     else:
@@ -80,11 +91,13 @@ class LocalProcesses:
                         self._next(worker, waiting)
                         record = None if error else workplace.store.read(job.spec.run_id)
                         yield Outcome(job, record, fresh, error)
+            if stopping.requested():
+                raise KeyboardInterrupt
         finally:
             for worker in crew:
                 worker.pipe.close()
                 if worker.job:
-                    worker.process.terminate()
+                    worker.process.kill()
             for worker in crew:
                 worker.process.join()
 
@@ -92,12 +105,21 @@ class LocalProcesses:
         ours, theirs = self._context.Pipe()
         arguments = (theirs, workplace.store.root, workplace.data_folder, number)
         process = self._context.Process(target=_work, args=arguments, daemon=True)
+        before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # a worker is born deaf to Ctrl-C: see _work
         process.start()
+        signal.signal(signal.SIGINT, before)
         theirs.close()
         return _Worker(process, ours)
 
+    def _stop(self, crew: list[_Worker]) -> None:
+        """Passes the request to stop on to the workers, once."""
+        for worker in crew:
+            if worker.job and not worker.told:
+                worker.process.terminate()
+                worker.told = True
+
     def _next(self, worker: _Worker, waiting: deque[Job]) -> None:
-        worker.job = waiting.popleft() if waiting else None
+        worker.job = waiting.popleft() if waiting and not stopping.requested() else None
         if worker.job:
             worker.pipe.send(worker.job)
 
@@ -122,16 +144,25 @@ def _work(pipe: Connection, store: Path, data_folder: Path, number: int) -> None
         except OSError:  # the driver is gone: nobody is left to work for
             os._exit(1)
 
-    while True:
-        try:
-            job: Job = pipe.recv()
-        except (EOFError, KeyboardInterrupt):
-            return
-        try:
-            outcome = perform(job, workplace, lambda phase, share: tell("progress", (phase, share)))
-        except UsageError as error:
-            tell("refused", str(error))
-        except KeyboardInterrupt:
-            return
-        else:
-            tell("done", (outcome.fresh, outcome.error))
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process of a terminal: the driver passes it on
+    with stopping.graceful(signal.SIGTERM):
+        while _work_once(pipe, workplace, tell):
+            pass
+
+
+def _work_once(pipe: Connection, workplace: Workplace, tell: Callable[[str, Any], None]) -> bool:
+    """Takes one job and says how it ended; False when there is nothing more to do."""
+    try:
+        job: Job = pipe.recv()
+    except EOFError:
+        return False
+    try:
+        outcome = perform(job, workplace, lambda phase, share: tell("progress", (phase, share)))
+    except UsageError as error:
+        tell("refused", str(error))
+    except KeyboardInterrupt:
+        tell("stopped", None)
+        return False
+    else:
+        tell("done", (outcome.fresh, outcome.error))
+    return True

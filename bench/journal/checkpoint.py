@@ -8,6 +8,7 @@ import os
 import time
 from pathlib import Path
 
+from bench import stopping
 from bench.journal.codec import read_state, write_state
 from bench.journal.contract import State
 
@@ -44,15 +45,23 @@ class FileCheckpoint:
 
     def due(self) -> bool:
         """Whether it is time, by the interval and by what the last one cost."""
+        if stopping.requested():
+            return True
         wait = self._interval if not self._interval else max(self._interval, self._cost / _COST_SHARE)
         return time.monotonic() - self._last >= wait
 
     def save(self, state: State) -> None:
-        """Replaces the last state."""
+        """Replaces the last state.
+
+        Raises:
+            KeyboardInterrupt: somebody asked to stop; the state is kept.
+        """
         begun = time.monotonic()
         write_state(self._path, State(state.tensors, {**state.values, "identity": self._identity}))
         self._last = time.monotonic()
         self._cost = self._last - begun
+        if stopping.requested():
+            raise KeyboardInterrupt
 
     def clear(self) -> None:
         """Removes the file."""

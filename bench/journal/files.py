@@ -17,6 +17,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
+from bench import stopping
 from bench.errors import BenchError, StoreError
 from bench.journal.checkpoint import FileCheckpoint
 from bench.journal.codec import decode, encode, read_state, write_state
@@ -67,6 +68,7 @@ class FileJournal:
 
         Raises:
             JournalRefused: the method asks for something else than it did before, or a file is damaged.
+            KeyboardInterrupt: somebody asked to stop; the call is kept.
         """
         self._current = call
         if call.index < len(self._entries):
@@ -91,6 +93,8 @@ class FileJournal:
                 "points": trial.points_since(points),
             }
         )
+        if stopping.requested():
+            raise KeyboardInterrupt
         return value
 
     def checkpoint(self) -> FileCheckpoint | None:

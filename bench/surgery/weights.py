@@ -40,6 +40,7 @@ class WeightMasks:
             if name not in parameters:
                 raise SurgeryError(str(unknown_name("parameter", name, parameters)))
         self._masks = {name: torch.ones_like(parameters[name], dtype=torch.bool) for name in names}
+        self._active = False
         self.straight_through = False
 
     @property
@@ -50,7 +51,7 @@ class WeightMasks:
     @property
     def active(self) -> bool:
         """Whether any weight is masked."""
-        return any(not bool(mask.all()) for mask in self._masks.values())
+        return self._active
 
     @property
     def total(self) -> int:
@@ -77,6 +78,7 @@ class WeightMasks:
                 )
         for name, mask in masks.items():
             self._masks[name] = mask.detach().clone().to(self._masks[name].device)
+        self._active = not all(bool(mask.all()) for mask in self._masks.values())
 
     @torch.no_grad()
     def apply_(self) -> None:
