@@ -85,22 +85,19 @@ def run_again(record: Record, data_folder: Path, report: Callable[[str, float], 
         UsageError: the record has no result to compare, or cannot be run here.
     """
     if record.pruned is None:
-        raise UsageError(
-            f"record {record.run_id} is {record.status} and holds no network: there is nothing to compare."
-        )
+        raise UsageError(f"record {record.run_id} is {record.status} and holds no network to compare.")
     spec = spec_of(record)
     with tempfile.TemporaryDirectory(prefix="bench-verify-") as folder:
         job = Job(spec, str(record.manifest.get("command", "")), method_class(spec.method).observers)
         again = execute(job, Workplace(Store(Path(folder)), data_folder), report)
     changed = _reason(record, spec)
     if again.pruned is None:
-        return Verdict(
-            False, changed or "bitwise", f"this time the run is {again.status}: {(again.error or '')[-300:]}"
-        )
-    if record.run_id != spec.run_id and not changed:
-        return Verdict(False, "bitwise", f"run_id: the record says {record.run_id}, its fields give {spec.run_id}")
+        return Verdict(False, changed or "bitwise", f"now the run is {again.status}: {(again.error or '')[-300:]}")
     differences = _bitwise(record, again) if not changed else _tolerant(record, again)
     first = next(differences, None)
+    if record.run_id != spec.run_id and not changed:
+        identity = f"run_id: the record says {record.run_id}, but its method, settings, track, target and seed give "
+        first = f"{identity}{spec.run_id}" + (f"; then {first}" if first else "")
     return Verdict(first is None, f"within tolerance, since {changed}" if changed else "bitwise", first)
 
 
@@ -111,9 +108,7 @@ def measure_again(record: Record, network: Path, data_folder: Path) -> Verdict:
         UsageError: there is no network, or it is damaged.
     """
     if record.pruned is None:
-        raise UsageError(
-            f"record {record.run_id} is {record.status} and holds no network: there is nothing to measure."
-        )
+        raise UsageError(f"record {record.run_id} is {record.status} and holds no network to measure.")
     spec = spec_of(record)
     found, sha256 = load_pruned(network)
     if sha256 != record.pruned.weights_sha256:

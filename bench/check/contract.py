@@ -101,7 +101,7 @@ def public_names(case: Case) -> str:
     module = case.method.__module__
     package = module.rpartition(".")[0] or module
     for node in ast.walk(ast.parse(Path(source).read_bytes())):
-        for name in _imported(node):
+        for name in _imported(node) if isinstance(node, ast.Import | ast.ImportFrom) else ():
             if not _allowed(name, package):
                 raise CheckFailed(
                     f"line {node.lineno} imports {name}. Write `from bench import ...`, public names only."
@@ -114,15 +114,13 @@ def _text(default: object) -> str:
     return default if isinstance(default, str) else json.dumps(default)
 
 
-def _imported(node: ast.AST) -> list[str]:
+def _imported(node: ast.Import | ast.ImportFrom) -> list[str]:
     """Dotted names that an import statement takes; for `from bench import X` that is `bench.X`."""
     if isinstance(node, ast.Import):
         return [alias.name for alias in node.names]
-    if isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
-        if node.module == "bench":
-            return [f"bench.{alias.name}" for alias in node.names]
-        return [node.module]
-    return []
+    if node.level:
+        return []  # beside it, in its own package
+    return [f"bench.{alias.name}" for alias in node.names] if node.module == "bench" else [node.module or ""]
 
 
 def _allowed(name: str, package: str) -> bool:

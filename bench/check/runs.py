@@ -7,7 +7,7 @@ import torch
 from bench.budget import TRAINING, Unit
 from bench.check.case import Case, CheckFailed, check_track
 from bench.method import Method
-from bench.record import Record
+from bench.record import Measured, Record
 from bench.target import Target
 from bench.tracks import Track
 from bench.trial import Trial
@@ -22,23 +22,22 @@ def determinism(case: Case) -> str:
     """The same spec gives bitwise the same network and the same ledger, with nothing shared between the runs."""
     track, target = check_track("lenet5"), case.target(0.5)
     first, second = case.finished(track, target), case.finished(track, target, again=True)
-    assert first.dense and second.dense and first.pruned and second.pruned
-    if first.dense.weights_sha256 != second.dense.weights_sha256:
+    hashes = [[each.weights_sha256 for each in _networks(record)] for record in (first, second)]
+    if hashes[0][0] != hashes[1][0]:
         raise CheckFailed("two trainings of the dense network differ. An observer must only read.")
     advice = "Draw from trial.rng and nothing else, and keep nothing on the class or the module."
     if _work(first) != _work(second):
         raise CheckFailed(f"the same run spent {_work(first)} and then {_work(second)} MACs by phase. {advice}")
-    if first.pruned.weights_sha256 != second.pruned.weights_sha256:
+    if hashes[0] != hashes[1]:
         raise CheckFailed(f"the same run gave two different networks. {advice}")
-    return f"sha256 {first.pruned.weights_sha256[:12]} twice"
+    return f"sha256 {hashes[0][1][:12]} twice"
 
 
 def seeds(case: Case) -> str:
     """Another seed gives another network."""
     track, target = check_track("lenet5"), case.target(0.5)
-    first, second = case.finished(track, target), case.finished(track, target, seed=1)
-    assert first.pruned and second.pruned
-    if first.pruned.weights_sha256 == second.pruned.weights_sha256:
+    hashes = {_networks(case.finished(track, target, seed=seed))[1].weights_sha256 for seed in (0, 1)}
+    if len(hashes) == 1:
         raise CheckFailed("seeds 0 and 1 give the same network. Do not set weights to constants or seeds to numbers.")
     return "seeds 0 and 1 differ"
 
@@ -57,15 +56,12 @@ def meets_target(case: Case, track: Track, target: Target) -> str:
         CheckFailed: it did not.
     """
     record = case.finished(track, target)
-    assert record.dense and record.pruned and record.ratios
+    dense, pruned = _networks(record)
     if target.measure == "none":
-        if (record.pruned.macs, record.pruned.params) != (record.dense.macs, record.dense.params):
+        if (pruned.macs, pruned.params) != (dense.macs, dense.params):
             raise CheckFailed("targets is 'none', but the network's size changed. Say targets = 'size'.")
         return "size unchanged"
-    reached = record.ratios.macs
-    if target.measure == "params":
-        structured = record.kind == "structured"
-        reached = (record.pruned.params if structured else record.pruned.nonzero) / record.dense.params
+    reached = pruned.macs / dense.macs if target.measure == "macs" else pruned.nonzero / dense.params
     if not target.met_by(reached, track.tolerance):
         how = "trial.surgery.fit" if record.kind == "structured" else "trial.surgery.weights"
         raise CheckFailed(
@@ -80,8 +76,8 @@ def budget_in_epochs(case: Case) -> str:
     track = check_track("lenet5")
     for target in dict.fromkeys((case.target(0.5), case.target(0.1))):
         record = case.finished(track, target)
-        assert record.dense
-        step = TRAINING * track.finetune.batch_size * record.dense.macs / record.budget.dense_epoch_macs
+        dense, _ = _networks(record)
+        step = TRAINING * track.finetune.batch_size * dense.macs / record.budget.dense_epoch_macs
         _check_total(record, step)
         _check_phases(case, record, track)
     searched = record.ledger["search"].macs / record.budget.dense_epoch_macs
@@ -155,6 +151,13 @@ def behind_the_back(method: type[Method]) -> type[Method]:
 
     Behind.__module__ = method.__module__
     return Behind
+
+
+def _networks(record: Record) -> tuple[Measured, Measured]:
+    """The dense and the pruned network of a finished run."""
+    assert record.dense is not None
+    assert record.pruned is not None
+    return record.dense, record.pruned
 
 
 def _work(record: Record) -> dict[Any, int]:
