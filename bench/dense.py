@@ -52,6 +52,7 @@ class Dense:
         spent: what its training cost.
         history: what the observers saw.
         curve: loss and validation accuracy by epoch.
+        folder: where it is kept.
     """
 
     network: nn.Module
@@ -59,6 +60,7 @@ class Dense:
     spent: Amount
     history: History
     curve: tuple[Point, ...]
+    folder: Path
 
 
 def build(plugin: Network, data: Data, seed: int) -> nn.Module:
@@ -130,6 +132,7 @@ def dense_network(
             Amount(**meta["spent"]),
             _load_history(folder, meta, observers),
             tuple(Point.model_validate(point) for point in meta["curve"]),
+            folder,
         )
     except (OSError, SafetensorError, RuntimeError, ValueError, KeyError, TypeError) as error:
         raise StoreError(f"the dense network in {folder} is damaged: {error}. Delete that folder.") from None

@@ -13,13 +13,22 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from bench.errors import StoreError
-from bench.journal.codec import decode, encode
-from bench.journal.contract import Checkpoint, State
+from bench.errors import BenchError, StoreError
+from bench.journal.codec import encode
+from bench.journal.contract import Checkpoint, JournalRefused, State
 from bench.method import History, Hook
 from bench.training import Optimiser, Standing, Trainer
 
-__all__ = ["TrainingSaver", "network_tensors", "optimiser_tensors", "put_network", "split"]
+__all__ = [
+    "TrainingSaver",
+    "hooks_state",
+    "network_tensors",
+    "optimiser_tensors",
+    "put_hooks",
+    "put_network",
+    "put_optimiser",
+    "split",
+]
 
 
 def network_tensors(network: nn.Module) -> dict[str, Tensor]:
@@ -35,7 +44,9 @@ def put_network(network: nn.Module, tensors: Mapping[str, Tensor]) -> None:
         StoreError: names or shapes are not the network's.
     """
     own = network_tensors(network)
-    if set(own) != set(tensors) or any(own[name].shape != tensors[name].shape for name in own):
+    if {name: (each.shape, each.dtype) for name, each in own.items()} != {
+        name: (each.shape, each.dtype) for name, each in tensors.items()
+    }:
         raise StoreError("the kept tensors are not this network's.")
     for name, tensor in own.items():
         tensor.copy_(tensors[name])
@@ -46,12 +57,45 @@ def optimiser_tensors(optimiser: Optimiser) -> dict[str, Tensor]:
     return {f"{key}/{name}": value for name, state in optimiser.state.items() for key, value in state.items()}
 
 
-def put_optimiser(optimiser: Optimiser, tensors: Mapping[str, Tensor], device: torch.device) -> None:
-    """Sets an optimiser's state from flat names; counters (no dimensions) stay on the CPU."""
-    optimiser.state = {}
+def put_optimiser(optimiser: Optimiser, tensors: Mapping[str, Tensor], network: nn.Module) -> None:
+    """Sets an optimiser's state from flat names, each tensor beside its parameter (fused kernels count there, too).
+
+    Raises:
+        StoreError: a tensor does not go with a parameter of the network.
+    """
+    parameters = dict(network.named_parameters())
+    state: dict[str, dict[str, Tensor]] = {}
     for flat, value in tensors.items():
         key, _, name = flat.partition("/")
-        optimiser.state.setdefault(name, {})[key] = value.to(device) if value.dim() else value
+        if name not in parameters or (value.dim() and value.shape != parameters[name].shape):
+            raise StoreError(f"the optimiser's {flat} does not go with the network.")
+        state.setdefault(name, {})[key] = value.to(parameters[name].device)
+    optimiser.state = state
+
+
+def hooks_state(hooks: Sequence[Hook]) -> State:
+    """What hooks remember: tensors by name, and the rest as JSON values.
+
+    Raises:
+        BenchError: a hook remembers something that cannot be kept.
+    """
+    tensors: dict[str, Tensor] = {}
+    rest = []
+    for number, hook in enumerate(hooks):
+        state = hook.state_dict()
+        tensors |= {f"{number}/{name}": value for name, value in state.items() if isinstance(value, Tensor)}
+        rest.append({name: value for name, value in state.items() if not isinstance(value, Tensor)})
+        try:
+            encode({name: None for name in state} | rest[-1])
+        except (TypeError, RecursionError) as error:
+            raise BenchError(f"{type(hook).__name__}.state_dict() cannot be kept: {error}.") from None
+    return State(tensors, {"hooks": rest})
+
+
+def put_hooks(hooks: Sequence[Hook], state: State) -> None:
+    """Gives hooks back what `hooks_state` took."""
+    for number, (hook, rest) in enumerate(zip(hooks, state.values["hooks"], strict=True)):
+        hook.load_state_dict({**rest, **split(state.tensors, str(number))})
 
 
 def split(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
@@ -83,6 +127,7 @@ class TrainingSaver:
         kept = Optimiser()
         kept.keep(trainer.network, optimizer)
         masks = trainer.weights.state_dict() if trainer.weights is not None else {}
+        remembered = hooks_state(hooks)
         order = at.order
         assert order is not None
         tensors = {
@@ -91,12 +136,13 @@ class TrainingSaver:
             **_prefixed("network", network_tensors(trainer.network)),
             **_prefixed("optimiser", optimiser_tensors(kept)),
             **_prefixed("mask", masks),
+            **_prefixed("hook", remembered.tensors),
             **_prefixed("random", _global_tensors()),
         }
         values = {
             "at": [at.images, at.index, at.seconds, at.start, at.seen, at.rate],
             "epochs": History(tuple(at.epochs)),
-            "hooks": [encode(hook.state_dict()) for hook in hooks],
+            **remembered.values,
             "random": _global_values(),
             "books": self.books(),
         }
@@ -112,8 +158,10 @@ class TrainingSaver:
         """Puts the kept state back, if there is one, and says where the call stood.
 
         Raises:
-            StoreError: the checkpoint is damaged, or is of another network.
+            JournalRefused: the checkpoint is damaged, or is of another network.
+            BenchError: a hook remembers something that cannot be kept: better said before the work than after it.
         """
+        hooks_state(hooks)
         state = self.checkpoint.load()
         if state is None:
             return None
@@ -122,23 +170,34 @@ class TrainingSaver:
             tensors, values = state.tensors, state.values
             put_network(trainer.network, split(tensors, "network"))
             kept = Optimiser()
-            put_optimiser(kept, split(tensors, "optimiser"), device)
+            put_optimiser(kept, split(tensors, "optimiser"), trainer.network)
             kept.put_into(optimizer, trainer.network)
             if trainer.weights is not None:
                 trainer.weights.load_state_dict(split(tensors, "mask"))
-            for hook, hook_state in zip(hooks, values["hooks"], strict=True):
-                hook.load_state_dict(decode(hook_state))
-            images, index, seconds, start, seen, rate = values["at"]
-            at = Standing(
-                tensors["total"].to(device), images, index, seconds, start, seen, rate, tensors["order"],
-                list(values["epochs"].epochs),
-            )  # fmt: skip
+            put_hooks(hooks, State(split(tensors, "hook"), values))
+            at = _standing(tensors["total"].to(device), tensors["order"], values["at"], values["epochs"])
             generator.set_state(tensors["order"])
             _put_global(split(tensors, "random"), values["random"])
             self.restore_books(values["books"])
-        except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
-            raise StoreError(f"the checkpoint is not as it was written ({type(error).__name__}: {error}).") from None
+        except (BenchError, KeyError, TypeError, ValueError, AttributeError, RuntimeError, OverflowError) as error:
+            raise JournalRefused(
+                f"{self.checkpoint} is not as it was written ({type(error).__name__}: {error}). To begin that "
+                "training again, delete the file."
+            ) from None
         return at
+
+
+def _standing(total: Tensor, order: Tensor, at: list[Any], history: History) -> Standing:
+    """Where a call stood, from what was kept.
+
+    Raises:
+        TypeError, ValueError: it is nothing that `TrainingSaver.save` writes.
+    """
+    images, index, seconds, start, seen, rate = at
+    whole = all(type(each) is int and 0 <= each < 2**62 for each in (images, index, start, seen))
+    if not whole or type(seconds) is not float or type(rate) is not float or total.dim():
+        raise ValueError(f"it stood at {str(at)[:200]}")
+    return Standing(total, images, index, seconds, start, seen, rate, order, list(history.epochs))
 
 
 def _prefixed(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

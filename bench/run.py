@@ -4,7 +4,7 @@ network, `prune`, fine-tuning, the target, measuring, the record)."""
 import shutil
 import traceback
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +18,16 @@ from bench.errors import BenchError, DataError, GuardViolation, StoreError, Usag
 from bench.journal.contract import Journal
 from bench.journal.files import FileJournal, JournalRefused
 from bench.manifest import manifest
+from bench.measure.latency import Latency
 from bench.measure.macs import count_macs
 from bench.measure.whole import latencies, layers_of, measure
 from bench.method import Method, Observer
 from bench.networks.base import Network
 from bench.networks.registry import network as network_plugin
 from bench.plan import Job, method_class
-from bench.record import BudgetRow, Layer, Measured, Point, Ratios, Record, Spent, Status
+from bench.record import BudgetRow, LatencyRow, Layer, Measured, Point, Ratios, Record, Spent, Status
 from bench.spec import RunSpec, package_sha256
-from bench.store import Store, write_atomically
+from bench.store import Store, write_atomically, write_text
 from bench.surgery import Surgery, save_network
 from bench.trial import Trial
 
@@ -214,7 +215,7 @@ def _steps(
     report("measure", 0.0)
     network, batch = trial.network.eval(), spec.track.latency_batch
     both = latencies({"dense": dense.network, "pruned": network}, data, batch, LATENCY_SECONDS)
-    draft.dense = measure(dense.network, data, spec.precision, batch, both["dense"], data.classes)
+    draft.dense = _measure_dense(dense, data, spec, both["dense"])
     draft.pruned = measure(network, data, spec.precision, batch, both["pruned"], data.classes)
     draft.layers = layers_of(dense.network, network, data.shape)
     structured = method.kind == "structured" and spec.target.measure != "none"
@@ -225,6 +226,21 @@ def _steps(
     path = store.folder(spec.run_id) / "network.safetensors"
     write_atomically(path, lambda temporary: save_network(network, temporary, description))
     return _status(spec, method, draft.dense, draft.pruned, draft.ratios)
+
+
+def _measure_dense(dense: Dense, data: Data, spec: RunSpec, latency: tuple[Latency, ...]) -> Measured:
+    """The dense network's measures: kept beside it, for all runs that share it; its latency is this run's own."""
+    batch = spec.track.latency_batch
+    path = dense.folder / f"measured-{batch}.json"
+    rows = tuple(LatencyRow(**asdict(row)) for row in latency)
+    try:
+        kept = Measured.model_validate_json(path.read_bytes())
+    except (OSError, ValueError):
+        kept = None
+    if kept is None or kept.weights_sha256 != dense.weights_sha256:
+        kept = measure(dense.network, data, spec.precision, batch, latency, data.classes)
+        write_text(path, kept.model_dump_json(indent=1))
+    return kept.model_copy(update={"latency": rows})
 
 
 def _trial(

@@ -1,13 +1,26 @@
-"""A trial's state, as a journal keeps it and puts it back: the books, the network, the optimiser, the masks."""
+"""A trial's state, as a journal keeps it and puts it back: books, generator, network, optimiser, masks, hooks."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from bench.budget import Amount
+from pydantic import BaseModel, ConfigDict, Field
+
+from bench.budget import Amount, Phase
+from bench.journal.codec import decode, encode
 from bench.journal.contract import Checkpoint, State
-from bench.record import Point
-from bench.resume import TrainingSaver, network_tensors, optimiser_tensors, put_network, put_optimiser, split
+from bench.method import Hook
+from bench.record import Point, Spent
+from bench.resume import (
+    TrainingSaver,
+    hooks_state,
+    network_tensors,
+    optimiser_tensors,
+    put_hooks,
+    put_network,
+    put_optimiser,
+    split,
+)
 
 if TYPE_CHECKING:
     from bench.trial import Trial
@@ -15,28 +28,53 @@ if TYPE_CHECKING:
 __all__ = ["TrialState"]
 
 
+class _Books(BaseModel):
+    """Books as they are read back: nothing else gets into a ledger."""
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+    ledger: dict[Phase, Spent]
+    trained_calls: Annotated[int, Field(ge=0, lt=2**31)]
+    epochs_done: Annotated[float, Field(ge=0)]
+    points: Annotated[int, Field(ge=0, lt=2**31)]
+    rng: Any = None
+
+
 class TrialState:
-    """What a journal needs of a trial (`bench.journal.contract.Resumable`)."""
+    """What a journal needs of a trial (`bench.journal.contract.Resumable`).
+
+    Attributes:
+        hooks: those of the training call that is under way, or was last.
+    """
 
     def __init__(self, trial: "Trial") -> None:
         self._trial = trial
+        self.hooks: Sequence[Hook] = ()
 
     def books(self) -> dict[str, Any]:
-        """Ledger, counters, and the number of points on the curve."""
+        """Ledger, counters, the number of points on the curve, and the method's generator."""
         trial = self._trial
         return {
             "ledger": {name: asdict(amount) for name, amount in trial.ledger.phases.items()},
             "trained_calls": trial.trained_calls,
             "epochs_done": trial.epochs_done,
             "points": len(trial.curve),
+            "rng": encode(trial.rng.get_state()),
         }
 
     def restore_books(self, books: Mapping[str, Any], points: list[dict[str, Any]]) -> None:
-        """Puts the books back, and adds the points that the call put on the curve; the time since is not charged."""
-        trial = self._trial
-        for name, amount in books["ledger"].items():
-            trial.ledger.phases[name] = Amount(**amount)
-        trial.trained_calls, trial.epochs_done = books["trained_calls"], books["epochs_done"]
+        """Puts the books back, and adds the points that the call put on the curve; the time since is not charged.
+
+        Raises:
+            ValueError: they are nothing that `books` gives.
+        """
+        trial, kept = self._trial, _Books.model_validate(dict(books))
+        for name, spent in kept.ledger.items():
+            trial.ledger.phases[name] = Amount(**spent.model_dump())
+        Spent.model_validate(asdict(trial.ledger.total))
+        trial.trained_calls, trial.epochs_done = kept.trained_calls, kept.epochs_done
+        if kept.rng is not None:
+            trial.rng.set_state(decode(kept.rng))
         trial.curve += [Point.model_validate(point) for point in points]
         trial.clock.lap()
 
@@ -45,11 +83,13 @@ class TrialState:
         return [point.model_dump() for point in self._trial.curve[count:]]
 
     def trained(self) -> tuple[State, State]:
-        """The network with its masks, and the optimiser."""
+        """The network with its masks and hooks, and the optimiser."""
         trial = self._trial
         masks = {f"mask/{name}": mask for name, mask in trial.engine.weights.state_dict().items()}
         network = {f"network/{name}": tensor for name, tensor in network_tensors(trial.network).items()}
-        return State({**network, **masks}), State(optimiser_tensors(trial.optimiser))
+        remembered = hooks_state(self.hooks)
+        hooks = {f"hook/{name}": tensor for name, tensor in remembered.tensors.items()}
+        return State({**network, **masks, **hooks}, remembered.values), State(optimiser_tensors(trial.optimiser))
 
     def restore_trained(self, network: State, going_on: State | None) -> None:
         """Puts back what training left.
@@ -61,7 +101,8 @@ class TrialState:
         trial = self._trial
         put_network(trial.network, split(network.tensors, "network"))
         trial.engine.weights.load_state_dict(split(network.tensors, "mask"))
-        put_optimiser(trial.optimiser, going_on.tensors if going_on else {}, trial.device)
+        put_hooks(self.hooks, State(split(network.tensors, "hook"), network.values))
+        put_optimiser(trial.optimiser, going_on.tensors if going_on else {}, trial.network)
 
     def saver(self, checkpoint: Checkpoint | None) -> TrainingSaver | None:
         """Keeps the training call that is under way; None where the journal keeps nothing."""

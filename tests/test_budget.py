@@ -91,7 +91,7 @@ def test_the_total_is_the_sum_over_the_phases_in_every_unit(ledger: Ledger) -> N
 # -- a whole run, recounted ---------------------------------------------------------------------------------------
 
 TRAINING_IMAGES, BATCH = 1397 - 200, 64
-DENSE_EPOCHS, BUDGET_EPOCHS = 3, 6
+DENSE_EPOCHS, BUDGET_EPOCHS = 2, 4
 
 
 def lenet5_macs(first: int, second: int) -> int:

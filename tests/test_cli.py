@@ -3,7 +3,7 @@
 import json
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from subprocess import CompletedProcess
@@ -58,12 +58,12 @@ REFUSED = {
     "a target that is no number": (["--target", "macs=abc"], "'abc' is not a number"),
     "a target in another measure": (["--target", "flops=0.5"], "'flops' is not measured. Use macs=R or params=R"),
     "a negative seed": (["--seed", "-1"], "seed -1 is out of range. Use 0"),
-    "a seed that is no number": (["--seed", "x"], "'x' is not a valid int"),
+    "a seed that is no number": (["--seed", "x"], "Invalid value for '--seed'"),
     "a budget without a unit": (["--budget", "30"], r"budget '30': use a positive number of dense epochs \(30ep\)"),
     "an unknown executor": (["--executor", "slurm"], "unknown executor 'slurm'.*Known: .*local"),
     "an unknown device": (["--device", "tpu"], "unknown device 'tpu'.*Known: auto, cpu, cuda"),
     "an unknown wandb mode": (["--wandb", "of"], "'of'.*(off|offline)"),
-    "no workers": (["--workers", "0"], "0 is not in the range x>=1"),
+    "no workers": (["--workers", "0"], "Invalid value for '--workers'"),
     "an unknown option": (["--methods", "l1"], "No such option: --methods"),
     "a store in the way of which a file is": (["--store", "file"], "store 'file' cannot be written.*--store DIR"),
     "a store that cannot be made": (["--store", "/proc/x"], "store '/proc/x' cannot be written.*--store DIR"),
@@ -126,10 +126,10 @@ def test_a_damaged_data_file_is_named(typed: Typed) -> None:
 
 
 @pytest.fixture
-def ran(typed: Typed, smoke_track: Path, workplace: Workplace, monkeypatch: pytest.MonkeyPatch) -> Iterator[Answer]:
+def ran(typed: Typed, smoke_track: Path, workplace: Workplace, monkeypatch: pytest.MonkeyPatch) -> Answer:
     """`bench run --method l1` on the smoke track, in the shared store."""
     monkeypatch.setattr("bench.run.LATENCY_SECONDS", 0.01)
-    yield typed(*command(smoke_track, workplace))
+    return typed(*command(smoke_track, workplace))
 
 
 def command(track: Path, workplace: Workplace, *more: str) -> list[str]:

@@ -1,6 +1,7 @@
 """The dense network: trained once, shared, observed later, and refused when damaged."""
 
 import json
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -104,6 +105,14 @@ def test_the_key_follows_what_the_network_depends_on_and_nothing_else(workplace:
     assert dense_key(longer, data) != dense_key(one, data)
 
 
+@pytest.fixture(scope="module")
+def trained(workplace: Workplace, smoke_track: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store with the network in it."""
+    root = tmp_path_factory.mktemp("trained")
+    get(workplace, spec(smoke_track), Store(root))
+    return root
+
+
 def flip(path: Path) -> None:
     content = bytearray(path.read_bytes())
     content[-1] ^= 1
@@ -126,9 +135,9 @@ def break_json(path: Path) -> None:
 
 @pytest.mark.parametrize("damage", [flip, cut, Path.unlink, edit_json, break_json])
 def test_a_damaged_network_is_refused_and_the_folder_to_delete_is_named(
-    workplace: Workplace, smoke_track: Path, store: Store, damage: object
+    workplace: Workplace, smoke_track: Path, store: Store, trained: Path, damage: object
 ) -> None:
-    get(workplace, spec(smoke_track), store)
+    shutil.copytree(trained, store.root)
     (path,) = store.root.glob("dense/*/weights.safetensors")
     damage(path)  # type: ignore[operator]
     with pytest.raises(StoreError, match=r"(damaged|cannot be read): .* Delete (that|the) folder") as caught:

@@ -69,9 +69,13 @@ def test_work_behind_the_trials_back_is_found_at_the_next_call_at_the_latest(
 ) -> None:
     trial = make_trial()
     work, said = FORBIDDEN[what]
-    with pytest.raises(GuardViolation, match=said) as caught:
+
+    def prune() -> None:
         work(trial)
         trial.evaluate(images=1)
+
+    with pytest.raises(GuardViolation, match=said) as caught:
+        prune()
     assert "Use trial.train, trial.evaluate" in str(caught.value)
     assert len(trial.guard.violations) == 1
 
@@ -79,9 +83,13 @@ def test_work_behind_the_trials_back_is_found_at_the_next_call_at_the_latest(
 @pytest.mark.parametrize("what", FORBIDDEN)
 def test_work_after_the_last_call_is_found_at_the_end(make_trial: Callable[..., Trial], what: str) -> None:
     trial = make_trial()
-    with pytest.raises(GuardViolation, match=FORBIDDEN[what][1]):
+
+    def prune() -> None:
         FORBIDDEN[what][0](trial)
         trial.settle()
+
+    with pytest.raises(GuardViolation, match=FORBIDDEN[what][1]):
+        prune()
 
 
 def test_reading_and_computing_with_the_weights_is_fine(make_trial: Callable[..., Trial]) -> None:
@@ -122,9 +130,14 @@ def test_the_trials_own_calls_are_fine(make_trial: Callable[..., Trial]) -> None
 
 def test_a_change_inside_masked_is_found(make_trial: Callable[..., Trial]) -> None:
     trial = make_trial()
-    with pytest.raises(GuardViolation), trial.surgery.masked({"conv1": torch.arange(4)}):
-        change_data(trial)
-        trial.evaluate(images=1)
+
+    def prune() -> None:
+        with trial.surgery.masked({"conv1": torch.arange(4)}):
+            change_data(trial)
+            trial.evaluate(images=1)
+
+    with pytest.raises(GuardViolation, match="changed outside the trial: conv1.weight"):
+        prune()
 
 
 @pytest.mark.parametrize("found", [False, True])

@@ -118,8 +118,8 @@ def test_a_run_that_meets_its_target_is_ok_and_its_record_is_complete(run: Run, 
     assert record.ratios.filters_removed == pytest.approx(1 - kept / 70)
     assert {point.phase for point in record.curve} == {"dense", "prune", "finetune"}
     assert [row.batch for row in record.pruned.latency] == [1, 64]
-    assert record.spent == pytest.approx(6, abs=0.1)
-    assert record.spent <= 6
+    assert record.spent == pytest.approx(4, abs=0.1)
+    assert record.spent <= 4
     for fact in ("version", "libraries", "hardware", "threads", "data_fingerprint", "dense_sha256", "command"):
         assert record.manifest[fact], fact
     assert "bench run --method l1" in record.manifest["command"]
@@ -185,22 +185,22 @@ def test_nothing_more_is_spent_once_the_budget_is(run: Run) -> None:
     record = run(Spender)
     assert record.status == "ok"
     assert record.spent is not None
-    assert record.spent <= 6
+    assert record.spent <= 4
     logged = next(point for point in record.curve if "left" in point.values)
     assert logged.values["left"] == pytest.approx(0, abs=0.1)
 
 
 def test_a_budget_in_seconds_is_kept_to_in_seconds(run: Run) -> None:
-    record = run("l1", budget="3s")
+    record = run("l1", budget="2s")
     assert record.budget.unit == "device_seconds"
     assert record.spent == record.ledger["total"].device_seconds
     assert record.spent is not None
-    assert record.spent < 3 + 0.5  # the last step, the last looks
+    assert record.spent < 2 + 0.5  # the last step, the last looks
     assert record.ledger["finetune"].steps > 0
 
 
 def test_every_method_starts_from_the_same_checkpoint(run: Run) -> None:
-    records = [run(method) for method in ("l1", "random", "hbfp")] + [run("dense", "none"), run(Idle)]
+    records = [run(method) for method in ("l1", "hbfp", Idle)]
     hashes = {record.manifest["dense_sha256"] for record in records}
     assert len(hashes) == 1
     assert {record.dense.weights_sha256 for record in records if record.dense} == hashes

@@ -53,7 +53,7 @@ def test_a_full_disk_is_a_message_and_leaves_nothing(tmp_path: Path) -> None:
         temporary.write_text("half")
         raise OSError(28, "No space left on device")
 
-    with pytest.raises(StoreError, match="cannot write .*file.txt: No space left on device. Free some space"):
+    with pytest.raises(StoreError, match=r"cannot write .*file.txt: No space left on device. Free some space"):
         write_atomically(tmp_path / "file.txt", full)
     assert list(tmp_path.iterdir()) == []
 
@@ -92,7 +92,7 @@ def test_a_run_is_found_by_its_id_or_the_beginning_of_it_or_of_its_hash(
 def test_a_beginning_that_several_runs_share_lists_them(store: Store, whole_record: Record) -> None:
     store.write(named(whole_record, "l1-a-11"))
     store.write(named(whole_record, "l1-b-12"))
-    with pytest.raises(StoreError, match="names 2 runs: l1-a-11, l1-b-12. Give more of the name"):
+    with pytest.raises(StoreError, match=r"names 2 runs: l1-a-11, l1-b-12. Give more of the name"):
         store.find("l1")
 
 

@@ -45,13 +45,14 @@ def jobs(install: Callable[[type[Method]], None], smoke_track: Path) -> Callable
 
 
 @pytest.fixture
-def suite(workplace: Workplace, tmp_path: Path) -> Suite:
+def suite(workplace: Workplace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Suite:
     """Runs jobs in one new store, in this process."""
     place = Workplace(Store(tmp_path / "runs"), workplace.data_folder, workplace.loaded)
 
     def go(jobs: list[Job], retry_failed: bool = False) -> list[Outcome]:
         return list(run_suite(jobs, place, InProcess(), lambda *_: None, retry_failed))
 
+    monkeypatch.setattr("bench.run.LATENCY_SECONDS", 0.01)
     go.store = place.store  # type: ignore[attr-defined]
     return go
 

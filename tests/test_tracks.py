@@ -32,7 +32,7 @@ def test_every_built_in_track_can_be_read_and_carries_its_files_name(name: str) 
 
 def test_a_file_is_read_like_a_built_in_track_and_named_after_its_stem(smoke_track: Path) -> None:
     track = load_track(str(smoke_track))
-    assert (track.name, track.dense.epochs, track.budget.dense_epochs) == ("smoke", 3, 6)
+    assert (track.name, track.dense.epochs, track.budget.dense_epochs) == ("smoke", 2, 4)
     assert track.seeds == (0, 1, 2, 3, 4)
 
 
@@ -45,8 +45,8 @@ def test_a_file_is_read_like_a_built_in_track_and_named_after_its_stem(smoke_tra
         ("floor = 0.5", "floor = nan", r"floor: .*\(given: nan\)"),
         ("batch_size = 64", "batch_size = 1", r"dense.batch_size: .*\(given: 1\)"),
         ("learning_rate = 0.03", "learning_rate = 0", r"dense.learning_rate: .*greater than 0 \(given: 0\)"),
-        ("epochs = 3", "", "dense.epochs is missing"),
-        ("epochs = 3", "epochs = 6", r"budget.dense_epochs = 6 leaves nothing for pruning after dense.epochs = 6"),
+        ("epochs = 2", "", "dense.epochs is missing"),
+        ("epochs = 2", "epochs = 4", r"budget.dense_epochs = 4 leaves nothing for pruning after dense.epochs = 4"),
         ("[finetune]", "[finetune]\nepochs = 2", "finetune.epochs is not taken"),
         ('targets = ["macs=0.5", "macs=0.25"]', 'targets = ["macs=2"]', r"targets: .*macs=2.0 is outside \(0, 1\)"),
         ("images = 200", "images = 0", r"validation.images: .*\(given: 0\)"),
@@ -87,4 +87,4 @@ def test_another_budget_in_dense_epochs_keeps_the_pruning_share(smoke_track: Pat
 
 def test_another_budget_in_seconds_leaves_the_dense_recipe_alone(smoke_track: Path) -> None:
     track = load_track(str(smoke_track)).scaled(30, "device_seconds")
-    assert (track.budget.device_seconds, track.dense.epochs) == (30, 3)
+    assert (track.budget.device_seconds, track.dense.epochs) == (30, 2)

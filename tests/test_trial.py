@@ -289,7 +289,7 @@ def test_recalibrated_accuracy_is_that_of_fresh_statistics(make_trial: Make) -> 
 def test_search_beyond_its_share_is_refused_and_costs_nothing(make_trial: Make) -> None:
     trial = make_trial(budget=1.0, search_share=0.1)  # 0.1 * 3 * 96 images forward
     trial.evaluate(images=20, recalibrate=False)
-    with pytest.raises(BudgetSpent, match="search's share of the budget is spent.*trial.ledger.search_left"):
+    with pytest.raises(BudgetSpent, match=r"search's share of the budget is spent.*trial.ledger.search_left"):
         trial.evaluate(images=9, recalibrate=False)
     with pytest.raises(BudgetSpent):
         trial.probe(lambda seen: {}, images=9)
@@ -405,7 +405,7 @@ def test_a_removal_slices_the_momentum_with_the_weights(make_trial: Make) -> Non
 def test_an_empty_group_is_refused_and_nothing_has_changed(make_trial: Make) -> None:
     trial = make_trial()
     before = tensors(trial)
-    with pytest.raises(SurgeryError, match="'conv1' .*would be empty"):
+    with pytest.raises(SurgeryError, match=r"'conv1' .*would be empty"):
         trial.surgery.remove({"conv1": torch.tensor([], dtype=torch.long)})
     assert equal(before, tensors(trial))
 

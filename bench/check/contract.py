@@ -101,7 +101,9 @@ def public_names(case: Case) -> str:
     module = case.method.__module__
     package = module.rpartition(".")[0] or module
     for node in ast.walk(ast.parse(Path(source).read_bytes())):
-        for name in _imported(node) if isinstance(node, ast.Import | ast.ImportFrom) else ():
+        if not isinstance(node, ast.Import | ast.ImportFrom):
+            continue
+        for name in _imported(node):
             if not _allowed(name, package):
                 raise CheckFailed(
                     f"line {node.lineno} imports {name}. Write `from bench import ...`, public names only."

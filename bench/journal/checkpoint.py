@@ -4,13 +4,15 @@ It is kept after a step when a few seconds have passed since the last time, and 
 of the run, however large the network is.
 """
 
+import math
 import os
 import time
 from pathlib import Path
 
 from bench import stopping
+from bench.errors import StoreError
 from bench.journal.codec import read_state, write_state
-from bench.journal.contract import State
+from bench.journal.contract import JournalRefused, State
 
 __all__ = ["FileCheckpoint"]
 
@@ -24,23 +26,32 @@ class FileCheckpoint:
     Args:
         path: the file.
         identity: what it belongs to; one of something else is ignored.
+
+    Raises:
+        StoreError: BENCH_CHECKPOINT_SECONDS is no number of seconds.
     """
 
     def __init__(self, path: Path, identity: str) -> None:
         self._path, self._identity = path, identity
         self._cost = 0.0
         self._last = time.monotonic()
-        self._interval = float(os.environ.get("BENCH_CHECKPOINT_SECONDS", INTERVAL_SECONDS))
+        self._interval = _interval(os.environ.get("BENCH_CHECKPOINT_SECONDS"))
+
+    def __str__(self) -> str:
+        return f"the checkpoint {self._path}"
 
     def load(self) -> State | None:
         """The last state; None where there is none, or it belongs to another call.
 
         Raises:
-            StoreError: the file is damaged.
+            JournalRefused: the file is damaged, or something else.
         """
         if not self._path.exists():
             return None
-        state = read_state(self._path)
+        try:
+            state = read_state(self._path)
+        except StoreError as error:
+            raise JournalRefused(f"the checkpoint {error} To begin that training again, delete the file.") from None
         return state if state.values.get("identity") == self._identity else None
 
     def due(self) -> bool:
@@ -66,3 +77,13 @@ class FileCheckpoint:
     def clear(self) -> None:
         """Removes the file."""
         self._path.unlink(missing_ok=True)
+
+
+def _interval(text: str | None) -> float:
+    try:
+        seconds = INTERVAL_SECONDS if text is None else float(text)
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds < math.inf:
+        raise StoreError(f"BENCH_CHECKPOINT_SECONDS={text!r}: give a number of seconds, 0 for every step.")
+    return seconds

@@ -5,6 +5,7 @@ JSON holds plain values as they are; a tensor, a history or an accuracy is an ob
 
 import base64
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ __all__ = ["decode", "encode", "read_state", "write_state"]
 
 _DTYPES = {str(dtype).removeprefix("torch."): dtype for dtype in (
     torch.float64, torch.float32, torch.bfloat16, torch.float16, torch.int64, torch.int32, torch.int16, torch.int8,
-    torch.uint8, torch.bool,
+    torch.uint64, torch.uint32, torch.uint16, torch.uint8, torch.bool, torch.complex64, torch.complex128,
 )}  # fmt: skip
 
 
@@ -38,6 +39,8 @@ def encode(value: Any) -> Any:
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if isinstance(value, Tensor):
+        if str(value.dtype).removeprefix("torch.") not in _DTYPES or value.layout != torch.strided:
+            raise TypeError(f"a tensor of {value.dtype}, {value.layout}, cannot be journaled; give a plain one")
         flat = value.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
         data = base64.b64encode(flat.numpy().tobytes()).decode()
         return {"$tensor": [str(value.dtype).removeprefix("torch."), list(value.shape), data]}
@@ -60,6 +63,7 @@ def decode(value: Any) -> Any:
 
     Raises:
         ValueError: it is nothing that `encode` writes.
+        RecursionError: it is nested too deeply.
     """
     if isinstance(value, list):
         return [decode(each) for each in value]
@@ -73,17 +77,40 @@ def decode(value: Any) -> Any:
         if marks == ["$tensor"]:
             return _tensor(*content)
         if marks == ["$accuracy"]:
-            return Accuracy(*content)
+            return _accuracy(*content)
         if marks == ["$history"]:
-            return History(tuple(Epoch(e, loss, rate, decode(seen)) for e, loss, rate, seen in content))
-    except (TypeError, KeyError) as error:
+            return History(tuple(_epoch(*row) for row in content))
+    except (TypeError, KeyError, AttributeError, OverflowError) as error:
         raise ValueError(f"{marks[0]} is not as it was written: {error}") from None
     raise ValueError(f"unknown mark {marks}")
 
 
 def _tensor(dtype: str, shape: list[int], data: str) -> Tensor:
-    flat = np.frombuffer(base64.b64decode(data, validate=True), dtype=np.uint8).copy()
-    return torch.from_numpy(flat).view(_DTYPES[dtype]).reshape(shape)
+    content = base64.b64decode(data, validate=True)
+    whole = all(type(size) is int and size >= 0 for size in shape)
+    if not whole or math.prod(shape) * _DTYPES[dtype].itemsize != len(content):
+        raise TypeError(f"{len(content)} bytes are no {dtype} of shape {str(shape)[:100]}")
+    tensor = torch.empty(shape, dtype=_DTYPES[dtype])
+    if content:
+        flat = torch.from_numpy(np.frombuffer(content, dtype=np.uint8).copy())
+        tensor.reshape(-1).view(torch.uint8).copy_(flat)
+    return tensor
+
+
+def _accuracy(top1: float, top5: float | None, loss: float, images: int) -> Accuracy:
+    _numbers(top1, 0.0 if top5 is None else top5, loss, images)
+    return Accuracy(top1, top5, loss, images)
+
+
+def _epoch(epochs: float, loss: float, rate: float, observed: Any) -> Epoch:
+    _numbers(epochs, loss, rate)
+    return Epoch(epochs, loss, rate, {name: dict(seen.items()) for name, seen in decode(observed).items()})
+
+
+def _numbers(*values: Any) -> None:
+    wrong = [value for value in values if isinstance(value, bool) or not isinstance(value, int | float)]
+    if wrong:
+        raise TypeError(f"{str(wrong[0])[:100]!r} is no number")
 
 
 def write_state(path: Path, state: State) -> None:
@@ -102,6 +129,8 @@ def read_state(path: Path) -> State:
     try:
         with safe_open(path, framework="pt") as file:
             values = decode(json.loads(file.metadata()["values"]))
+            if not isinstance(values, dict):
+                raise ValueError("its values are no object")
             return State({name: file.get_tensor(name) for name in file.keys()}, values)  # noqa: SIM118
     except (OSError, SafetensorError, KeyError, TypeError, ValueError, RuntimeError, RecursionError) as error:
         raise StoreError(f"{path} is damaged ({type(error).__name__}: {error}).") from None

@@ -15,11 +15,17 @@ from typing import Any, Protocol, TypeVar
 
 from torch import Tensor
 
-__all__ = ["CHEAP", "Call", "Checkpoint", "Forgetful", "Journal", "Resumable", "State"]
+from bench.errors import BenchError
+
+__all__ = ["CHEAP", "Call", "Checkpoint", "Forgetful", "Journal", "JournalRefused", "Resumable", "State"]
 
 Value = TypeVar("Value")
 CHEAP = ("remove", "reinitialise")
 """Calls that a replay carries out again instead of loading what they left: they cost no training."""
+
+
+class JournalRefused(BenchError):
+    """What a killed process left does not fit the code that would go on with it, or is damaged."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +52,7 @@ class State:
 
 
 class Checkpoint(Protocol):
-    """Keeps a training call that is under way."""
+    """Keeps a training call that is under way; as a text, it is where that is kept."""
 
     def load(self) -> State | None:
         """What was kept last; None where there is nothing."""
@@ -62,7 +68,7 @@ class Resumable(Protocol):
     """What a journal needs of a trial."""
 
     def books(self) -> dict[str, Any]:
-        """Ledger, counters, and the number of points on the curve: JSON values, small."""
+        """Ledger, counters, `points` on the curve, and `rng`, the method's generator: JSON values, small."""
 
     def restore_books(self, books: Mapping[str, Any], points: list[dict[str, Any]]) -> None:
         """Puts `books` back, and adds the points that a replayed call put on the curve."""
@@ -71,7 +77,7 @@ class Resumable(Protocol):
         """Points of the curve after the first `count`."""
 
     def trained(self) -> tuple[State, State]:
-        """What training leaves: the network, and what goes on from call to call (optimiser, masks)."""
+        """What training leaves: the network with masks and hooks, and what the next training needs (optimiser)."""
 
     def restore_trained(self, network: State, going_on: State | None) -> None:
         """Puts back what training left."""

@@ -18,20 +18,28 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from bench import stopping
-from bench.errors import BenchError, StoreError
+from torch import Tensor
+
+from bench.errors import BenchError, BudgetSpent, NotPrunable, StoreError, SurgeryError, UncountedOperator
 from bench.journal.checkpoint import FileCheckpoint
 from bench.journal.codec import decode, encode, read_state, write_state
-from bench.journal.contract import CHEAP, Call, Resumable
+from bench.journal.contract import CHEAP, Call, JournalRefused, Resumable
+from bench.measure.accuracy import Accuracy
+from bench.method import History
 from bench.store import write_text
+from bench.training import Diverged
 
 __all__ = ["FileJournal", "JournalRefused"]
 
 Value = TypeVar("Value")
 _TRAINS = ("train", "finetune")
-
-
-class JournalRefused(BenchError):
-    """A journal does not fit the code that would go on with it."""
+_VALUES = {"train": History, "finetune": History, "evaluate": Accuracy, "probe": dict}
+_RAISED = (BudgetSpent, NotPrunable, SurgeryError, UncountedOperator, Diverged)
+"""Errors that a method may expect and go on after: a replay raises them again."""
+_DAMAGE = (
+    StoreError, SurgeryError, KeyError, TypeError, ValueError, AttributeError, RuntimeError, OverflowError,
+    NotImplementedError,
+)  # fmt: skip
 
 
 class FileJournal:
@@ -51,6 +59,8 @@ class FileJournal:
         self._current: Call | None = None
         self._entries: list[dict[str, Any]] = []
         self.replayed = 0
+        self._position = 0
+        self._broken: BaseException | None = None
         if (folder / "head.json").exists():
             self._check_head(dict(head))
             self._entries = self._read_entries()
@@ -58,50 +68,42 @@ class FileJournal:
             shutil.rmtree(folder, ignore_errors=True)
             write_text(folder / "head.json", json.dumps(head, indent=1, sort_keys=True))
 
-    @property
-    def replaying(self) -> bool:
-        """Whether the call that is under way was finished before."""
-        return self._current is not None and self._current.index < len(self._entries)
-
     def call(self, call: Call, trial: Resumable, work: Callable[[], Value]) -> Value:
         """Runs `work` and keeps what came of it; or returns what it gave before.
 
+        Either way the value comes back as it was written down (tensors on the CPU, lists for tuples), so that the
+        method sees the same in both.
+
         Raises:
             JournalRefused: the method asks for something else than it did before, or a file is damaged.
+            BenchError: what came of it cannot be kept, or that of an earlier call could not.
             KeyboardInterrupt: somebody asked to stop; the call is kept.
         """
-        self._current = call
-        if call.index < len(self._entries):
-            return self._replay(call, trial, work)
-        points = trial.books()["points"]
-        value = work()
+        if self._broken is not None:
+            raise self._broken
+        self._current = None
         try:
-            encoded = encode(value)
-        except TypeError as error:
-            raise JournalRefused(f"call {call.index}, {call.name}: its value cannot be kept: {error}.") from None
-        if call.name in _TRAINS:
-            network, going_on = trial.trained()
-            write_state(self._path("network", call.index), network)
-            write_state(self._path("going-on", call.index), going_on)
-        self._append(
-            {
-                "index": call.index,
-                "name": call.name,
-                "arguments": call.arguments,
-                "value": encoded,
-                "books": trial.books(),
-                "points": trial.points_since(points),
-            }
-        )
-        if stopping.requested():
+            if self._position < len(self._entries):
+                value: Value = self._replay(call, trial, work)
+            else:
+                self._current = call
+                value = self._carry_out(call, trial, work)
+        except _RAISED as error:
+            if type(error) not in _RAISED:
+                self._broken = error
+            raise
+        except BaseException as error:
+            self._broken = error
+            raise
+        if self._current is not None and stopping.requested():
             raise KeyboardInterrupt
         return value
 
     def checkpoint(self) -> FileCheckpoint | None:
         """The checkpoint of the training call that is under way."""
-        if self._current is None or self.replaying:
-            return None
         call = self._current
+        if call is None:
+            return None
         return FileCheckpoint(self._folder / "checkpoint.safetensors", f"{call.index} {call.name} {call.arguments}")
 
     def delete(self) -> None:
@@ -110,27 +112,71 @@ class FileJournal:
 
     # -- inside -------------------------------------------------------------------------------------------------
 
+    def _carry_out(self, call: Call, trial: Resumable, work: Callable[[], Value]) -> Value:
+        before = trial.books()
+        raised: BenchError | None = None
+        value: Value | None = None
+        try:
+            value = work()
+        except _RAISED as error:
+            if type(error) not in _RAISED:
+                raise
+            raised = error
+        try:
+            encoded = encode(value)
+            kept: Value = decode(json.loads(json.dumps(encoded)))
+        except (TypeError, ValueError, RecursionError) as error:
+            raise BenchError(f"call {call.index}, {call.name}: its value cannot be kept: {error}.") from None
+        if call.name in _TRAINS:
+            network, going_on = trial.trained()
+            write_state(self._path("network", call.index), network)
+            write_state(self._path("going-on", call.index), going_on)
+        books = trial.books()
+        if books["rng"] == before["rng"]:
+            del books["rng"]
+        entry = {
+            "index": call.index,
+            "name": call.name,
+            "arguments": call.arguments,
+            "value": encoded,
+            "books": books,
+            "points": trial.points_since(before["points"]),
+        }
+        if raised is not None:
+            entry["raised"] = [type(raised).__name__, str(raised)]
+        self._append(entry)
+        if raised is not None:
+            raise raised
+        return kept
+
     def _replay(self, call: Call, trial: Resumable, work: Callable[[], Value]) -> Value:
-        entry = self._entries[call.index]
-        before, now = (entry["name"], entry["arguments"]), (call.name, call.arguments)
+        entry = self._entries[self._position]
+        before, now = (entry["index"], entry["name"], entry["arguments"]), (call.index, call.name, call.arguments)
         if before != now:
             raise JournalRefused(
-                f"the method does not replay: call {call.index} was {before[0]}({before[1]}) before and is "
-                f"{now[0]}({now[1]}) now. It depends on something that the trial does not give (its own randomness, "
+                f"the method does not replay: call {call.index} was {_words(*before[1:])} before and is "
+                f"{_words(*now[1:])} now. It depends on something that the trial does not give (its own randomness, "
                 f"a clock, state kept between runs). {self._afresh()}"
             )
         try:
             value: Value = decode(entry["value"])
-            if call.name in CHEAP:
+            raised = _error(entry.get("raised"))
+            if raised is None and not _fits(call.name, value):
+                raise ValueError(f"its value is a {type(value).__name__}.")
+            if call.name in CHEAP and raised is None:
                 work()
             elif call.name in _TRAINS:
-                last = not any(each["name"] in _TRAINS for each in self._entries[call.index + 1 :])
+                later = self._entries[self._position + 1 :]
+                last = not any(each["name"] in _TRAINS for each in later)
                 going_on = read_state(self._path("going-on", call.index)) if last else None
                 trial.restore_trained(read_state(self._path("network", call.index)), going_on)
             trial.restore_books(entry["books"], entry["points"])
-        except (StoreError, KeyError, TypeError, ValueError, AttributeError) as error:
+        except _DAMAGE as error:
             raise JournalRefused(f"the journal is damaged at call {call.index}: {error} {self._afresh()}") from None
+        self._position += 1
         self.replayed += 1
+        if raised is not None:
+            raise raised
         return value
 
     def _path(self, what: str, index: int) -> Path:
@@ -156,9 +202,12 @@ class FileJournal:
             return []
         entries: list[dict[str, Any]] = []
         whole = 0
-        content = self._calls.read_bytes()
+        try:
+            content = self._calls.read_bytes()
+        except OSError as error:
+            raise JournalRefused(f"{self._calls} cannot be read: {error.strerror}. {self._afresh()}") from None
         for line in content.splitlines(keepends=True):
-            entry = _entry(line, len(entries))
+            entry = _entry(line, entries[-1]["index"] if entries else -1)
             if entry is None:
                 break
             entries.append(entry)
@@ -174,29 +223,55 @@ class FileJournal:
     def _check_head(self, head: dict[str, Any]) -> None:
         try:
             before = json.loads((self._folder / "head.json").read_bytes())
-        except (OSError, ValueError) as error:
+            now = json.loads(json.dumps(head))
+            if not isinstance(before, dict):
+                raise ValueError("it is no object")
+            changed = [key for key in sorted({*before, *now}) if before.get(key) != now.get(key)]
+            said = "; ".join(f"{key}: {_short(before.get(key))} then, {_short(now.get(key))} now" for key in changed)
+        except (OSError, ValueError, RecursionError) as error:
             raise JournalRefused(f"the journal's head cannot be read: {error}. {self._afresh()}") from None
-        now = json.loads(json.dumps(head))
-        if not isinstance(before, dict):
-            raise JournalRefused(f"the journal's head is not an object. {self._afresh()}")
-        changed = [key for key in sorted({*before, *now}) if before.get(key) != now.get(key)]
         if changed:
-            said = "; ".join(f"{key}: {before.get(key)!r} then, {now.get(key)!r} now" for key in changed)[:1000]
-            raise JournalRefused(f"an interrupted run cannot be taken up, since this changed: {said}. {self._afresh()}")
+            raise JournalRefused(
+                f"an interrupted run cannot be taken up, since this changed: {said[:1000]}. {self._afresh()}"
+            )
 
     def _afresh(self) -> str:
         return f"To start it afresh, delete {self._folder}."
 
 
-def _entry(line: bytes, index: int) -> dict[str, Any] | None:
-    """An entry, if the line is whole and is the one with this number."""
+def _entry(line: bytes, previous: int) -> dict[str, Any] | None:
+    """An entry, if the line is whole and comes after the one with the number `previous`."""
     checksum, _, text = line.rstrip(b"\n").partition(b" ")
     try:
         if not line.endswith(b"\n") or int(checksum, 16) != zlib.crc32(text):
             return None
         entry = json.loads(text)
-    except (ValueError, RecursionError):
+        index, name, arguments = entry["index"], entry["name"], entry["arguments"]
+    except (ValueError, TypeError, KeyError, RecursionError):
         return None
-    if not isinstance(entry, dict) or entry.get("index") != index:
+    whole = type(index) is int and index > previous and isinstance(name, str) and isinstance(arguments, str)
+    return entry if whole else None
+
+
+def _error(raised: Any) -> BenchError | None:
+    """The error that a call ended with, from its class's name and its text."""
+    if raised is None:
         return None
-    return entry
+    name, text = raised
+    return {each.__name__: each for each in _RAISED}[name](text)
+
+
+def _fits(name: str, value: Any) -> bool:
+    """Whether a call of this name can have given this value."""
+    if name == "probe":
+        return isinstance(value, dict) and all(isinstance(each, Tensor) for each in value.values())
+    return isinstance(value, _VALUES.get(name, object))
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 200 else f"{text[:200]}..."
+
+
+def _words(name: str, arguments: str) -> str:
+    return f"{name}({arguments[:500]})"
