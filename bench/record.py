@@ -7,7 +7,7 @@ comparison) is made from records alone.
 import json
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from bench.errors import StoreError
 from bench.tracks import describe
@@ -19,9 +19,17 @@ SCHEMA: Literal[1] = 1
 Status = Literal["ok", "missed-target", "undertrained", "failed", "invalid"]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=0, le=2**63 - 1)]
-Seconds = Annotated[float, Field(ge=0)]
+Seconds = Annotated[float, Field(ge=0, le=1e12)]
+Ratio = Annotated[float, Field(ge=0, le=1e12)]
 Text = Annotated[str, Field(max_length=20_000)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._=:,+-]*$", max_length=200)]
+
+ERROR_LENGTH = 200_000
+
+
+def _printable(text: Any) -> Any:
+    """The end of an error's text, which says most, with what UTF-8 cannot hold escaped: it must fit into a record."""
+    return text[-ERROR_LENGTH:].encode("utf-8", "backslashreplace").decode() if isinstance(text, str) else text
 
 
 class _Part(BaseModel):
@@ -79,10 +87,10 @@ class Ratios(_Part):
         filters_removed: share of all prunable channels that is gone.
     """
 
-    macs: float
-    params: float
-    compression: float
-    filters_removed: float
+    macs: Ratio
+    params: Ratio
+    compression: Ratio
+    filters_removed: Fraction
 
 
 class Layer(_Part):
@@ -122,7 +130,7 @@ class BudgetRow(_Part):
             its network was built.
     """
 
-    amount: float
+    amount: Ratio
     unit: Literal["dense_epochs", "device_seconds"]
     dense_epoch_macs: Count = 0
 
@@ -162,7 +170,7 @@ class Record(_Part):
     schema_version: Annotated[Literal[1], Field(alias="schema")] = SCHEMA
     run_id: Name
     status: Status
-    error: Annotated[str, Field(max_length=200_000)] | None = None
+    error: Annotated[str, BeforeValidator(_printable)] | None = None
     method: Name
     kind: Literal["structured", "unstructured"]
     control: bool

@@ -110,10 +110,13 @@ class Store:
         self.prepare()
         lock = FileLock(self.root / ".locks" / f"{name}.lock")
         try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            waiting()
-            lock.acquire()
+            try:
+                lock.acquire(timeout=0)
+            except Timeout:
+                waiting()
+                lock.acquire()
+        except OSError as error:
+            raise StoreError(f"cannot lock {lock.lock_file}: {error.strerror or error}. Free some space.") from None
         try:
             yield
         finally:
@@ -183,6 +186,10 @@ def read_records(root: Path) -> tuple[list[Record], list[Unreadable]]:
             record = parse_record(path.read_bytes(), str(path))
         except (StoreError, OSError) as error:
             unreadable.append(Unreadable(path, str(error)))
+            continue
+        if record.run_id != path.parent.name:
+            reason = f"record {path}: it says run_id {record.run_id!r}, but lies in the folder of {path.parent.name!r}."
+            unreadable.append(Unreadable(path, reason))
             continue
         records[record.run_id] = record
     return list(records.values()), unreadable

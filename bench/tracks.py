@@ -200,7 +200,7 @@ def parse_track(content: bytes, source: str, stem: str) -> Track:
     """
     try:
         fields: dict[str, Any] = tomllib.loads(content.decode())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # not UTF-8, not TOML, a number or a nesting past Python's limits
         raise UsageError(f"track {source}: not a TOML file: {error}") from None
     try:
         return Track.model_validate({"name": stem, **fields})
@@ -213,6 +213,13 @@ def describe(error: ValidationError) -> str:
     lines = []
     for each in error.errors(include_url=False, include_context=False):
         where = ".".join(str(part) for part in each["loc"]) or "(whole file)"
-        given = "" if each["type"] == "missing" or not each["loc"] else f" (given: {each['input']!r})"
+        given = "" if each["type"] == "missing" or not each["loc"] else f" (given: {_shown(each['input'])})"
         lines.append(f"{where}: {each['msg']}{given}"[:300])
     return "; ".join(lines)
+
+
+def _shown(value: Any) -> str:
+    try:
+        return repr(value)
+    except (ValueError, RecursionError):  # a number or a nesting past Python's limits
+        return f"a {type(value).__name__} too large to print"

@@ -117,6 +117,7 @@ class Trial:
             raise SurgeryError("training inside surgery.masked() would not keep the mask: leave it, or remove first.")
         words = f"epochs={epochs} share={share} loss={_label(loss)} hooks={[_label(hook) for hook in hooks]}"
         allowance = self._allowance(epochs, share)
+        self.state.hooks = hooks
         history = self._call("train", words, lambda: self._train("prune", allowance, loss, hooks))
         self.history = self.history + history
         return history
@@ -156,7 +157,7 @@ class Trial:
             at: names of the layers whose outputs are wanted; None for the layers of all channel groups.
 
         Returns:
-            What `reduce` gave, averaged over batches by their number of images.
+            What `reduce` gave, averaged over batches by their number of images, on the CPU.
 
         Raises:
             BudgetSpent: it would cost more than `ledger.search_left`.
@@ -198,6 +199,7 @@ class Trial:
     def finetune(self) -> None:
         """The track's last phase: what is left of the budget, the same for all methods."""
         allowance = self._allowance(None, None)
+        self.state.hooks = ()
         self.history = self.history + self._call("finetune", "", lambda: self._train("finetune", allowance, None, ()))
 
     def remove_channels(self, keep: Keep) -> None:
@@ -386,7 +388,7 @@ class Trial:
         finally:
             for handle in handles:
                 handle.remove()
-        return totals
+        return {name: total.cpu() for name, total in totals.items()}
 
 
 def _label(value: object) -> str:

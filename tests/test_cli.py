@@ -219,6 +219,7 @@ def test_an_unknown_list_is_answered_with_the_known_ones(typed: Typed) -> None:
 # -- as a process -------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_runs_of_another_packages_methods_go_on_after_one_that_fails(
     bench: Callable[..., CompletedProcess[str]], smoke_track: Path, tmp_path: Path
 ) -> None:

@@ -84,10 +84,9 @@ def test_the_id_is_the_same_in_every_process() -> None:
         "print([job.spec.run_id for job in make_plan(Asked(('hbfp', 'scratch'), targets=('macs=0.5',)))])"
     )
     here = str([job.spec.run_id for job in make_plan(Asked(("hbfp", "scratch"), targets=("macs=0.5",)))])
-    for seed in ("1", "2"):
-        environ = os.environ | {"PYTHONHASHSEED": seed}
-        there = subprocess.run([sys.executable, "-c", code], env=environ, capture_output=True, text=True, check=True)
-        assert there.stdout.strip() == here
+    environ = os.environ | {"PYTHONHASHSEED": "1"}
+    there = subprocess.run([sys.executable, "-c", code], env=environ, capture_output=True, text=True, check=True)
+    assert there.stdout.strip() == here
 
 
 @pytest.fixture

@@ -38,7 +38,6 @@ _RAISED = (BudgetSpent, NotPrunable, SurgeryError, UncountedOperator, Diverged)
 """Errors that a method may expect and go on after: a replay raises them again."""
 _DAMAGE = (
     StoreError, SurgeryError, KeyError, TypeError, ValueError, AttributeError, RuntimeError, OverflowError,
-    NotImplementedError,
 )  # fmt: skip
 
 
@@ -80,7 +79,10 @@ class FileJournal:
             KeyboardInterrupt: somebody asked to stop; the call is kept.
         """
         if self._broken is not None:
-            raise self._broken
+            raise self._broken if not isinstance(self._broken, Exception) else BenchError(
+                f"the call before {call.name} ended with {type(self._broken).__name__}: {self._broken}. A method can go "
+                f"on after {', '.join(each.__name__ for each in _RAISED)} only: other errors are not journaled."
+            )
         self._current = None
         try:
             if self._position < len(self._entries):

@@ -1,0 +1,137 @@
+"""Runs `bench` commands in forked processes, some of which end by SIGKILL at a chosen event. Not a test itself.
+
+    python killer.py CASES.json ANSWERS.json
+
+CASES.json is a list of `{"words": [...], "store": DIR, "kills": [[EVENT, N], ...]}`: the command is run once for each
+kill and a last time undisturbed. A process dies as its N-th event of that name begins; one whose command has fewer
+such events ends by itself. ANSWERS.json gets, for each case, how every process ended: `[event or null, exit code or
+null, run ids that have a record then]`.
+"""
+
+import contextlib
+import json
+import os
+import signal
+import sys
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import sklearn.datasets  # noqa: F401 - imported once here, not in every forked process
+import torch._dynamo  # noqa: F401
+
+import bench.cli
+import bench.dense
+import bench.journal.codec
+import bench.journal.files
+import bench.leaderboard.page  # noqa: F401
+import bench.run
+import bench.session  # noqa: F401
+import bench.trial
+from bench.journal.files import FileJournal
+from bench.training import Trainer
+from bench.trial import Trial
+
+
+class Fuse:
+    """Counts events and kills the process at the one it was told."""
+
+    def __init__(self, name: str, number: int) -> None:
+        self.name, self.number, self.seen = name, number, Counter[str]()
+
+    def event(self, name: str, last_deed: Callable[[], None] = lambda: None) -> None:
+        """`name` happens now; `last_deed` is what is still done of it by a process that dies here."""
+        self.seen[name] += 1
+        if name == self.name and self.seen[name] == self.number:
+            last_deed()
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+def arm(fuse: Fuse) -> None:
+    """Puts the fuse's events into the code that this process will run."""
+    rename, append, step, call = Path.replace, FileJournal._append, Trainer._step, Trial._call
+    save, look, remove = bench.journal.codec.save_file, bench.trial.measure_accuracy, bench.run.shutil.rmtree
+
+    def replace(path: Path, target: Path) -> Path:
+        fuse.event("before a rename")
+        named = rename(path, target)
+        fuse.event("after a rename")
+        return named
+
+    def appended(journal: FileJournal, entry: dict[str, Any]) -> None:
+        def half() -> None:
+            append(journal, entry)
+            size = journal._calls.stat().st_size
+            os.truncate(journal._calls, size - len(json.dumps(entry)) // 2)
+
+        fuse.event("in the middle of a line", half)
+        append(journal, entry)
+        fuse.event("after a line")
+
+    def saved(tensors: dict[str, Any], path: Path, metadata: dict[str, str]) -> None:
+        def half() -> None:
+            save(tensors, path, metadata)
+            os.truncate(path, path.stat().st_size // 2)
+
+        fuse.event("in the middle of a file", half)
+        save(tensors, path, metadata)
+
+    def stepped(*arguments: Any) -> Any:
+        fuse.event("in a step")
+        return step(*arguments)
+
+    def called(*arguments: Any) -> Any:
+        fuse.event("between calls")
+        return call(*arguments)
+
+    def looked(*arguments: Any) -> Any:
+        fuse.event("in an evaluation")
+        return look(*arguments)
+
+    def removed(*arguments: Any, **options: Any) -> None:
+        fuse.event("before the journal goes")
+        remove(*arguments, **options)
+
+    Path.replace, FileJournal._append, Trainer._step, Trial._call = replace, appended, stepped, called
+    bench.journal.codec.save_file, bench.trial.measure_accuracy, bench.run.shutil.rmtree = saved, looked, removed
+
+
+def run(words: list[str], kill: list[Any] | None) -> tuple[str | None, int | None]:
+    """Runs the command in a process of its own: the event at which it was killed, or its exit code."""
+    child = os.fork()
+    if not child:
+        code = 70
+        try:
+            with Path(os.devnull).open("w") as nowhere, contextlib.redirect_stdout(nowhere):
+                if kill:
+                    arm(Fuse(*kill))
+                bench.cli.main(words)
+        except SystemExit as ended:
+            code = ended.code if isinstance(ended.code, int) else 0
+        finally:
+            sys.stderr.flush()
+            os._exit(code)
+    _, status = os.waitpid(child, 0)
+    if os.WIFSIGNALED(status):
+        assert os.WTERMSIG(status) == signal.SIGKILL
+        assert kill
+        return kill[0], None
+    return None, os.WEXITSTATUS(status)
+
+
+def main() -> None:
+    """Does the cases in order."""
+    answers = []
+    for case in json.loads(Path(sys.argv[1]).read_text()):
+        ends = []
+        for kill in [*case["kills"], None]:
+            event, code = run([*case["words"], "--store", case["store"]], kill)
+            records = [path.parent.name for path in Path(case["store"]).glob("*/record.json")]
+            ends.append([event, code, records])
+        answers.append(ends)
+    Path(sys.argv[2]).write_text(json.dumps(answers))
+
+
+if __name__ == "__main__":
+    main()

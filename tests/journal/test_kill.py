@@ -1,0 +1,194 @@
+"""Killed runs: whatever a SIGKILL interrupts, the same command goes on to the same network and the same ledger."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.leaderboard.page import write_leaderboard
+from bench.record import Record
+from bench.store import Store, read_records
+
+SEARCHER = '''
+import torch
+from bench import BudgetSpent, Hook, Method, Trial
+
+
+class Counting(Hook):
+    """Remembers the loss of early images, and draws from the method's generator."""
+
+    def __init__(self, rng):
+        self.rng, self.steps, self.sums = rng, 0, torch.zeros(3)
+
+    def after_step(self, step):
+        self.steps += 1
+        self.sums[self.steps % 3] += step.images.mean() * torch.rand((), generator=self.rng)
+
+    def state_dict(self):
+        return {"steps": self.steps, "sums": self.sums}
+
+    def load_state_dict(self, state):
+        self.steps, self.sums = state["steps"], state["sums"].clone()
+
+
+class Searcher(Method):
+    """Tries channels by activations and by evaluations until its share is spent, training in between."""
+
+    name = "searcher"
+    reference = "a toy"
+
+    def prune(self, trial: Trial) -> None:
+        hook = Counting(trial.rng)
+        loss = lambda network, outputs, labels: torch.nn.functional.cross_entropy(  # noqa: E731
+            outputs * (1 + 0.01 * float(hook.sums.sum())), labels
+        )
+        trial.train(epochs=0.4, hooks=[hook], loss=loss)
+        seen = trial.probe(lambda outputs: {name: out.abs().mean((0, 2, 3)) for name, out in outputs.items()}, 100)
+        best, keep = -1.0, trial.surgery.fit()
+        try:
+            for _ in range(50):
+                ranking = {group.name: seen[group.layers[0]] * torch.rand(group.width, generator=trial.rng)
+                           for group in trial.surgery.groups}
+                tried = trial.surgery.fit(ranking)
+                with trial.surgery.masked(tried):
+                    top1 = trial.evaluate(images=100).top1
+                trial.log(top1=top1)
+                if top1 > best:
+                    best, keep = top1, tried
+        except BudgetSpent:
+            pass
+        half = {name: torch.arange(group.width)[: -(len(kept) // 2) or None]
+                for (name, kept), group in zip(keep.items(), trial.surgery.groups)}
+        trial.train(epochs=0.4, hooks=[hook], loss=loss)
+        trial.surgery.remove(half)
+        trial.surgery.remove(trial.surgery.fit())
+        trial.log(steps=hook.steps)
+'''
+
+KILLS: dict[str, list[tuple[str, int]]] = {
+    "hbfp": [
+        ("in the middle of a file", 1), ("in a step", 9), ("before a rename", 12), ("after a rename", 30),
+        ("between calls", 1), ("in a step", 4), ("in the middle of a line", 1), ("after a line", 1),
+        ("before a rename", 3), ("in an evaluation", 1),
+    ],
+    "l1": [("in a step", 5), ("in the middle of a file", 11), ("in the middle of a line", 1), ("before a rename", 2)],
+    "random": [("after a line", 1), ("in a step", 17), ("after a rename", 25), ("before the journal goes", 1)],
+    "scratch": [("between calls", 2), ("in a step", 33), ("in the middle of a file", 20), ("in the middle of a line", 1)],
+    "dense": [("in a step", 1), ("in an evaluation", 1), ("after a line", 1)],
+    "searcher": [
+        ("in a step", 6), ("after a line", 1), ("in an evaluation", 4), ("in the middle of a line", 1),
+        ("between calls", 12), ("in an evaluation", 3), ("in a step", 3), ("in the middle of a file", 3),
+        ("after a line", 2), ("in a step", 12),
+    ],
+}  # fmt: skip
+
+
+@dataclass
+class Told:
+    """What came of one method: the record of an undisturbed run, and how the killed one went."""
+
+    undisturbed: Record
+    resumed: Record
+    ends: list[Any]
+    folder: Path
+
+
+@pytest.fixture(scope="module")
+def killer(tmp_path_factory: pytest.TempPathFactory, smoke_track: Path) -> Callable[[list[Any]], list[Any]]:
+    """Runs cases through `killer.py`, with the searcher installed and a checkpoint after every step."""
+    folder = tmp_path_factory.mktemp("killer")
+    about = folder / "searcher-1.0.dist-info"
+    about.mkdir()
+    (folder / "searcher_toy.py").write_text(SEARCHER)
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: searcher\nVersion: 1.0\n")
+    (about / "entry_points.txt").write_text("[bench.methods]\nsearcher = searcher_toy\n")
+    environ = {name: value for name, value in os.environ.items() if not name.startswith(("WANDB_", "BENCH_"))}
+    environ |= {"PYTHONPATH": str(folder), "HOME": str(folder), "BENCH_CHECKPOINT_SECONDS": "0"}
+
+    def go(cases: list[Any]) -> list[Any]:
+        asked, answered = folder / "cases.json", folder / "answers.json"
+        asked.write_text(json.dumps(cases))
+        command = [sys.executable, str(Path(__file__).with_name("killer.py")), str(asked), str(answered)]
+        done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=500)
+        assert done.returncode == 0, done.stderr
+        answers = json.loads(answered.read_text())
+        wrong = [(case["words"], ends) for case, ends in zip(cases, answers, strict=True) if ends[-1][1] not in (0, 1)]
+        assert not wrong, (wrong, done.stderr[-3000:])
+        return list(answers)
+
+    return go
+
+
+def words(method: str, track: Path) -> list[str]:
+    target = [] if method == "dense" else ["--target", "macs=0.25"]
+    return ["run", "--method", method, "--track", str(track), "--budget", "4ep", "--wandb", "off", *target]
+
+
+@pytest.fixture(scope="module")
+def told(
+    killer: Callable[[list[Any]], list[Any]], smoke_track: Path, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, Told]:
+    calm, rough = tmp_path_factory.mktemp("calm"), tmp_path_factory.mktemp("rough")
+    cases = []
+    for method, kills in KILLS.items():
+        command = words(method, smoke_track)
+        cases += [
+            {"words": command, "store": str(rough), "kills": kills},
+            {"words": command, "store": str(calm), "kills": []},
+        ]
+    answers = killer(cases)[::2]
+    calm_records, rough_records = ({r.method: r for r in read_records(store)[0]} for store in (calm, rough))
+    return {
+        method: Told(calm_records[method], rough_records[method], ends, rough / rough_records[method].run_id)
+        for method, ends in zip(KILLS, answers, strict=True)
+    }
+
+
+def spent(record: Record) -> dict[str, tuple[int, ...]]:
+    return {phase: (s.steps, s.images_forward, s.images_trained, s.macs) for phase, s in record.ledger.items()}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", KILLS)
+def test_a_run_killed_anywhere_ends_with_the_network_the_ledger_and_the_curve_of_an_undisturbed_one(
+    told: dict[str, Told], method: str
+) -> None:
+    one, other = told[method].undisturbed, told[method].resumed
+    assert one.pruned is not None, one.error
+    assert other.pruned is not None
+    assert one.dense is not None
+    assert other.dense is not None
+    assert (other.status, other.error) == (one.status, None)
+    assert other.dense.weights_sha256 == one.dense.weights_sha256
+    assert other.pruned.weights_sha256 == one.pruned.weights_sha256
+    assert spent(other) == spent(one)
+    assert other.curve == one.curve
+    assert other.pruned.correct_test == one.pruned.correct_test
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", KILLS)
+def test_a_killed_run_has_no_record_before_its_end_and_no_journal_after_it(
+    told: dict[str, Told], method: str
+) -> None:
+    *killed, last = told[method].ends
+    name = told[method].folder.name
+    assert [event for event, _, _ in killed] == [event for event, _ in KILLS[method]]
+    assert [event for event, _, records in killed if name in records] == [
+        event for event, _ in KILLS[method] if event == "before the journal goes"
+    ]
+    assert last[1] == 0
+    assert sorted(path.name for path in told[method].folder.iterdir()) == ["network.safetensors", "record.json"]
+
+
+def test_over_all_methods_there_are_twenty_kills_and_more_at_every_kind_of_event() -> None:
+    assert sum(len(kills) for kills in KILLS.values()) >= 20
+    assert len({event for kills in KILLS.values() for event, _ in kills}) == 9
+
+
