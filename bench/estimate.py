@@ -78,7 +78,7 @@ def _seconds(job: Job, records: Sequence[Record]) -> float | None:
         for record in records
         if record.track == job.spec.track.name
         and record.track_fields.get("budget") == job.spec.track.budget.model_dump(mode="json")
-        and "total" in record.ledger
+        and record.pruned is not None
     ]
     same = [r for r in like if (r.method, r.target) == (job.spec.method, str(job.spec.target))] or like
     times = [r.ledger["total"].device_seconds - r.ledger["dense"].device_seconds for r in same]

@@ -18,6 +18,7 @@ from bench.errors import GuardViolation
 
 __all__ = ["Guard"]
 
+_Print = tuple[int, int, int, str]
 _ADVICE = "Use trial.train, trial.evaluate, trial.probe and trial.surgery: they charge the budget and can be replayed."
 
 
@@ -29,7 +30,7 @@ class Guard:
         self.violations: list[str] = []
         self._open = 1
         self._handles: list[Any] = []
-        self._seen: dict[str, tuple[int, int, int]] = {}
+        self._seen: dict[str, _Print] = {}
 
     def arm(self) -> None:
         """Starts watching."""
@@ -90,12 +91,16 @@ class Guard:
         raise GuardViolation(f"{what}. {_ADVICE}")
 
 
-def _fingerprints(network: nn.Module) -> dict[str, tuple[int, int, int]]:
+def _fingerprints(network: nn.Module) -> dict[str, _Print]:
     """Identity, version counter and a hash of the bits of every parameter and buffer."""
     tensors = [*network.named_parameters(), *network.named_buffers()]
-    return {name: (id(tensor), tensor._version, _bits(tensor)) for name, tensor in tensors}
+    return {name: (id(tensor), tensor._version, *_bits(tensor.detach())) for name, tensor in tensors}
 
 
-def _bits(tensor: Tensor) -> int:
-    """An exclusive-or hash over the tensor's bits: `.data` writes do not move the version counter."""
-    return int(torch.hash_tensor(tensor.detach()).view(torch.int64))
+def _bits(tensor: Tensor) -> tuple[int, str]:
+    """Two cheap sums over the values, for `.data` writes, which do not move the version counter.
+
+    The exclusive-or of the bits sees any single change, the sum most of those that cancel out in it (sign flips).
+    """
+    total = tensor.sum(dtype=torch.float64) if tensor.is_floating_point() else tensor.sum()
+    return int(torch.hash_tensor(tensor).view(torch.int64)), repr(total.item())

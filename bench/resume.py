@@ -88,7 +88,7 @@ def hooks_state(hooks: Sequence[Hook]) -> State:
         tensors |= {f"{number}/{name}": value for name, value in state.items() if isinstance(value, Tensor)}
         rest.append({name: value for name, value in state.items() if not isinstance(value, Tensor)})
         try:
-            encode({name: None for name in state} | rest[-1])
+            encode(dict.fromkeys(state) | rest[-1])
         except (TypeError, RecursionError) as error:
             raise BenchError(f"{type(hook).__name__}.state_dict() cannot be kept: {error}.") from None
     return State(tensors, {"hooks": rest})
@@ -215,7 +215,8 @@ def _global_tensors() -> dict[str, Tensor]:
 
 def _global_values() -> dict[str, Any]:
     version, words, gauss = random.getstate()
-    name, keys, position, has_gauss, cached = np.random.get_state()  # noqa: NPY002 - plugins may use the global one
+    state: Any = np.random.get_state()  # noqa: NPY002 - plugins may use the global one
+    name, keys, position, has_gauss, cached = state
     return {
         "python": [version, list(words), gauss],
         "numpy": [name, keys.tolist(), position, has_gauss, cached],

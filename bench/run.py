@@ -203,6 +203,10 @@ def _steps(
                 method().prune(trial)
             if method.finetunes == "track":
                 trial.finetune()
+        except Exception as error:
+            if trial.guard.violations:  # even where the method swallowed the first violation
+                raise GuardViolation(trial.guard.violations[0]) from error
+            raise
         finally:
             trial.settle()
     finally:

@@ -81,7 +81,7 @@ class RunSpec:
 
 def _deciding(track: Track) -> dict[str, Any]:
     """The track's fields that decide a single run: not its sentence, nor the lists that only make the plan."""
-    left_out = {"summary", "targets", "seeds", "ranked", "floor", "latency_batch"}
+    left_out = {"summary", "targets", "seeds", "ranked", "latency_batch"}
     return track.model_dump(mode="json", exclude=left_out)
 
 

@@ -23,9 +23,9 @@ from safetensors import SafetensorError
 from bench.errors import StoreError, unknown_name
 from bench.record import Record, parse_record
 
-__all__ = ["Store", "Unreadable", "read_records", "write_atomically", "write_text"]
+__all__ = ["Store", "Unreadable", "read_records", "sweep", "write_atomically", "write_text"]
 
-_RESERVED = {"dense", "wandb"}
+_RESERVED = {"dense", "page", "wandb"}
 
 
 @dataclass(frozen=True)
@@ -65,6 +65,12 @@ def write_atomically(path: Path, write: Callable[[Path], None], durable: bool = 
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
+
+
+def sweep(folder: Path) -> None:
+    """Removes what killed processes left of their writes; for whoever alone writes into the folder."""
+    for part in folder.glob(".*.part"):
+        part.unlink(missing_ok=True)
 
 
 class Store:
@@ -123,13 +129,14 @@ class Store:
             lock.release()
 
     def write(self, record: Record) -> Path:
-        """Writes a record, atomically; an earlier one with the same id is replaced.
+        """Writes a record, atomically, and tidies its folder; an earlier one with the same id is replaced.
 
         Returns:
             The path of the record.
         """
         path = self.record_path(record.run_id)
         write_text(path, record.to_json())
+        sweep(path.parent)
         return path
 
     def read(self, run_id: str) -> Record | None:
@@ -176,7 +183,7 @@ class Store:
 
 
 def read_records(root: Path) -> tuple[list[Record], list[Unreadable]]:
-    """All records below `root` (`record.json` files and `*.json` files of committed results), and the unreadable."""
+    """All records below `root`, and what could not be read."""
     records: dict[str, Record] = {}
     unreadable = []
     for path in sorted(root.rglob("record.json")):

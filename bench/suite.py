@@ -48,7 +48,7 @@ def check(jobs: Sequence[Job], workplace: Workplace) -> None:
     Raises:
         UsageError: data are missing or damaged, a network is unknown or does not take the track's images.
     """
-    for job in {job.spec.track.name: job for job in jobs}.values():
+    for job in {job.spec.track.model_dump_json(): job for job in jobs}.values():
         plugin = network_plugin(job.spec.track.network)
         data = workplace.data(job.spec)
         build(plugin, data, 0)

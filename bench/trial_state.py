@@ -1,13 +1,14 @@
 """A trial's state, as a journal keeps it and puts it back: books, generator, network, optimiser, masks, hooks."""
 
+import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
+import torch
 from pydantic import BaseModel, ConfigDict, Field
 
 from bench.budget import Amount, Phase
-from bench.journal.codec import decode, encode
 from bench.journal.contract import Checkpoint, State
 from bench.method import Hook
 from bench.record import Point, Spent
@@ -37,7 +38,7 @@ class _Books(BaseModel):
     trained_calls: Annotated[int, Field(ge=0, lt=2**31)]
     epochs_done: Annotated[float, Field(ge=0)]
     points: Annotated[int, Field(ge=0, lt=2**31)]
-    rng: Any = None
+    rng: str | None = None
 
 
 class TrialState:
@@ -59,7 +60,7 @@ class TrialState:
             "trained_calls": trial.trained_calls,
             "epochs_done": trial.epochs_done,
             "points": len(trial.curve),
-            "rng": encode(trial.rng.get_state()),
+            "rng": base64.b64encode(trial.rng.get_state().numpy().tobytes()).decode(),
         }
 
     def restore_books(self, books: Mapping[str, Any], points: list[dict[str, Any]]) -> None:
@@ -74,7 +75,7 @@ class TrialState:
         Spent.model_validate(asdict(trial.ledger.total))
         trial.trained_calls, trial.epochs_done = kept.trained_calls, kept.epochs_done
         if kept.rng is not None:
-            trial.rng.set_state(decode(kept.rng))
+            trial.rng.set_state(torch.frombuffer(bytearray(base64.b64decode(kept.rng)), dtype=torch.uint8))
         trial.curve += [Point.model_validate(point) for point in points]
         trial.clock.lap()
 

@@ -142,7 +142,7 @@ def load_pruned(path: Path) -> tuple[Any, str]:
     except (KeyError, TypeError, ValueError) as error:
         raise StoreError(f"{path}: its description is not readable ({error}).") from None
     load_tensors_into(network, tensors)
-    network = network.to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+    network = network.to(memory_format=torch.channels_last).eval()
     return network, tensors_sha256(network.state_dict())
 
 

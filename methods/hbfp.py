@@ -9,7 +9,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from bench import ChannelGroup, Config, History, Keep, Method, Observer, Trial
+from bench import BudgetSpent, ChannelGroup, Config, History, Keep, Method, Observer, Trial
 
 
 class HBFPConfig(Config):
@@ -74,7 +74,7 @@ def pair_filters(trajectories: Tensor, config: HBFPConfig) -> Pairing:
     first, second = torch.triu_indices(width, width, 1)
     order = torch.argsort(distance[first, second], stable=True)
     pairs = torch.stack([first[order], second[order]], 1)
-    chosen = int(width * config.pairs)
+    chosen = int(width * config.pairs + 1e-9)
 
     # importance: the final norm; the released code compares norms summed over the epochs
     norms = trajectories[-1].sum(0) if config.drop == "smaller" else -trajectories.sum((0, 1))
@@ -177,7 +177,10 @@ class HBFP(Method):
             # 4. retrain, which also writes the next round's history
             history = trial.train(share=config.retrain / rounds)
             if not trial.target.has_size:
-                top1 = trial.evaluate().top1
+                try:
+                    top1 = trial.evaluate().top1
+                except BudgetSpent:
+                    return
                 best = max(best, top1)
                 if top1 < best - config.max_drop:
                     return

@@ -9,6 +9,7 @@ import os
 import signal
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
@@ -77,8 +78,10 @@ class LocalProcesses:
                         worker.process.join()
                         yield Outcome(worker.job, None, error=_died(worker.process.exitcode))
                         number = crew.index(worker)
-                        crew[number] = self._start(number, workplace)
-                        self._next(crew[number], waiting)
+                        worker.job = None
+                        if waiting and not stopping.requested():
+                            crew[number] = self._start(number, workplace)
+                            self._next(crew[number], waiting)
                         continue
                     if kind == "progress":
                         progress(worker.job, *content)
@@ -121,7 +124,8 @@ class LocalProcesses:
     def _next(self, worker: _Worker, waiting: deque[Job]) -> None:
         worker.job = waiting.popleft() if waiting and not stopping.requested() else None
         if worker.job:
-            worker.pipe.send(worker.job)
+            with suppress(BrokenPipeError):  # it died while it started: reading from it will say so
+                worker.pipe.send(worker.job)
 
 
 def _died(code: int | None) -> str:

@@ -13,6 +13,7 @@ from bench import stopping
 from bench.errors import StoreError
 from bench.journal.codec import read_state, write_state
 from bench.journal.contract import JournalRefused, State
+from bench.store import sweep
 
 __all__ = ["FileCheckpoint"]
 
@@ -75,8 +76,9 @@ class FileCheckpoint:
             raise KeyboardInterrupt
 
     def clear(self) -> None:
-        """Removes the file."""
+        """Removes the file, and what killed processes left of theirs."""
         self._path.unlink(missing_ok=True)
+        sweep(self._path.parent)
 
 
 def _interval(text: str | None) -> float:

@@ -17,9 +17,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from bench import stopping
 from torch import Tensor
 
+from bench import stopping
 from bench.errors import BenchError, BudgetSpent, NotPrunable, StoreError, SurgeryError, UncountedOperator
 from bench.journal.checkpoint import FileCheckpoint
 from bench.journal.codec import decode, encode, read_state, write_state
@@ -79,9 +79,13 @@ class FileJournal:
             KeyboardInterrupt: somebody asked to stop; the call is kept.
         """
         if self._broken is not None:
-            raise self._broken if not isinstance(self._broken, Exception) else BenchError(
-                f"the call before {call.name} ended with {type(self._broken).__name__}: {self._broken}. A method can go "
-                f"on after {', '.join(each.__name__ for each in _RAISED)} only: other errors are not journaled."
+            raise (
+                self._broken
+                if not isinstance(self._broken, Exception)
+                else BenchError(
+                    f"the call before {call.name} ended with {type(self._broken).__name__}: {self._broken}. A method can go "
+                    f"on after {', '.join(each.__name__ for each in _RAISED)} only: other errors are not journaled."
+                )
             )
         self._current = None
         try:

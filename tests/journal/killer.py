@@ -50,7 +50,7 @@ class Fuse:
 
 def arm(fuse: Fuse) -> None:
     """Puts the fuse's events into the code that this process will run."""
-    rename, append, step, call = Path.replace, FileJournal._append, Trainer._step, Trial._call
+    rename, unlink, append, step, call = Path.replace, Path.unlink, FileJournal._append, Trainer._step, Trial._call
     save, look, remove = bench.journal.codec.save_file, bench.trial.measure_accuracy, bench.run.shutil.rmtree
 
     def replace(path: Path, target: Path) -> Path:
@@ -61,13 +61,17 @@ def arm(fuse: Fuse) -> None:
 
     def appended(journal: FileJournal, entry: dict[str, Any]) -> None:
         def half() -> None:
-            append(journal, entry)
-            size = journal._calls.stat().st_size
-            os.truncate(journal._calls, size - len(json.dumps(entry)) // 2)
+            line = f"{0:08x} {json.dumps(entry)}"
+            with journal._calls.open("a") as file:
+                file.write(line[: len(line) // 2])
 
         fuse.event("in the middle of a line", half)
         append(journal, entry)
         fuse.event("after a line")
+
+    def unlinked(path: Path, missing_ok: bool = False) -> None:
+        fuse.event("before a file goes")
+        unlink(path, missing_ok)
 
     def saved(tensors: dict[str, Any], path: Path, metadata: dict[str, str]) -> None:
         def half() -> None:
@@ -93,6 +97,7 @@ def arm(fuse: Fuse) -> None:
         fuse.event("before the journal goes")
         remove(*arguments, **options)
 
+    Path.unlink = unlinked
     Path.replace, FileJournal._append, Trainer._step, Trial._call = replace, appended, stepped, called
     bench.journal.codec.save_file, bench.trial.measure_accuracy, bench.run.shutil.rmtree = saved, looked, removed
 

@@ -1,0 +1,67 @@
+"""What the journal costs: the same run with it and without it, in turns.
+
+    pytest tests/benchmarks -o python_files='bench_*.py' --benchmark-group-by=func
+
+The two groups' medians give the ratio; `test_the_ratio` prints it from its own alternating runs.
+"""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import pytest
+
+import bench.run
+from bench.journal.contract import Forgetful
+from bench.plan import Asked, Job, make_plan
+from bench.run import Workplace, execute
+from bench.store import Store
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Workplace:
+    return Workplace(Store(tmp_path_factory.mktemp("store")), tmp_path_factory.mktemp("data"))
+
+
+def _job(method: str) -> Job:
+    return make_plan(Asked(methods=(method,), targets=("macs=0.25",)))[0]
+
+
+@contextmanager
+def _journal(kept: bool) -> Iterator[None]:
+    before = bench.run._journal
+    if not kept:
+        bench.run._journal = lambda *_: Forgetful()  # type: ignore[assignment,return-value]
+    try:
+        yield
+    finally:
+        bench.run._journal = before
+
+
+@pytest.mark.parametrize("kept", [True, False], ids=["journal", "forgetful"])
+@pytest.mark.parametrize("method", ["hbfp", "l1"])
+def test_run(benchmark: Any, place: Workplace, method: str, kept: bool) -> None:
+    job = _job(method)
+    with _journal(kept):
+        benchmark.pedantic(execute, (job, place), rounds=3, warmup_rounds=1)
+
+
+def test_the_ratio(place: Workplace, capsys: pytest.CaptureFixture[str]) -> None:
+    job = _job("hbfp")
+    execute(job, place)
+    ratios = []
+    for _ in range(5):
+        seconds = []
+        for kept in (True, False):
+            with _journal(kept):
+                begun = time.perf_counter()
+                record = execute(job, place)
+                seconds.append(time.perf_counter() - begun)
+                assert record.status == "ok"
+        ratios.append(seconds[0] / seconds[1])
+    folder = Path(__file__).name
+    with capsys.disabled():
+        print(f"\n{folder}: run with journal / without: median {median(ratios):.3f}, all {[f'{r:.3f}' for r in ratios]}")
