@@ -30,12 +30,13 @@ from bench.measure.macs import count_macs
 from bench.measure.whole import tensors_sha256
 from bench.method import Epoch, History, Observer
 from bench.networks.base import Network, NetworkSpec
+from bench.optimiser import Optimiser
 from bench.record import SCHEMA, Point
 from bench.resume import TrainingSaver
 from bench.spec import RunSpec, digest, package_sha256
 from bench.store import Store, write_atomically, write_text
 from bench.surgery import ChannelGroup, trace_groups
-from bench.training import Allowance, Optimiser, Trainer, autocast
+from bench.training import Allowance, Trainer, autocast
 
 __all__ = ["Dense", "build", "dense_key", "dense_network"]
 

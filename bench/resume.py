@@ -17,7 +17,8 @@ from bench.errors import BenchError, StoreError
 from bench.journal.codec import encode
 from bench.journal.contract import Checkpoint, JournalRefused, State
 from bench.method import History, Hook
-from bench.training import Optimiser, Standing, Trainer
+from bench.optimiser import Optimiser
+from bench.training import Standing, Trainer
 
 __all__ = [
     "TrainingSaver",

@@ -6,7 +6,6 @@ import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -14,10 +13,10 @@ from bench.budget import TRAINING, Budget, Ledger
 from bench.data import Data, load_data
 from bench.dense import Dense, build, dense_network
 from bench.determinism import generator, isolated, use_threads
+from bench.draft import Draft, budget_amount, ratios_of, status_of
 from bench.errors import BenchError, DataError, GuardViolation, StoreError, UsageError
 from bench.journal.contract import Journal
 from bench.journal.files import FileJournal, JournalRefused
-from bench.manifest import manifest
 from bench.measure.latency import Latency
 from bench.measure.macs import count_macs
 from bench.measure.whole import latencies, layers_of, measure
@@ -25,7 +24,7 @@ from bench.method import Method, Observer
 from bench.networks.base import Network
 from bench.networks.registry import network as network_plugin
 from bench.plan import Job, method_class
-from bench.record import BudgetRow, LatencyRow, Layer, Measured, Point, Ratios, Record, Spent, Status
+from bench.record import LatencyRow, Measured, Record, Status
 from bench.spec import RunSpec, package_sha256
 from bench.store import Store, write_atomically, write_text
 from bench.surgery import Surgery, save_network
@@ -55,68 +54,6 @@ class Workplace:
         return self.loaded[key]
 
 
-@dataclass
-class _Draft:
-    """What a record is made of, filled step by step, so that a run that fails still leaves what it had."""
-
-    spec: RunSpec
-    method: type[Method]
-    command: str
-    ledger: Ledger | None = None
-    dense: Measured | None = None
-    pruned: Measured | None = None
-    ratios: Ratios | None = None
-    layers: tuple[Layer, ...] = ()
-    left_out: dict[str, str] = field(default_factory=dict)
-    curve: tuple[Point, ...] = ()
-    facts: dict[str, Any] = field(default_factory=dict)
-
-    def record(self, status: Status, error: str | None = None) -> Record:
-        spec = self.spec
-        budget = BudgetRow(
-            amount=budget_amount(spec),
-            unit=spec.unit,
-            dense_epoch_macs=self.ledger.budget.dense_epoch_macs if self.ledger else 0,
-        )
-        phases = self.ledger.as_dict() if self.ledger else {}
-        return Record(
-            run_id=spec.run_id,
-            status=status,
-            error=error,
-            method=spec.method,
-            kind=self.method.kind,
-            control=self.method.control,
-            config=spec.config,
-            track=spec.track.name,
-            track_fields=spec.track.model_dump(mode="json"),
-            target=str(spec.target),
-            seed=spec.seed,
-            dense=self.dense,
-            pruned=self.pruned,
-            ratios=self.ratios,
-            layers=self.layers,
-            left_out=self.left_out,
-            budget=budget,
-            ledger={name: Spent.model_validate(phase) for name, phase in phases.items()},  # type: ignore[misc]
-            curve=self.curve,
-            manifest=manifest(spec, self.command, **self.facts),
-        )
-
-
-def budget_amount(spec: RunSpec) -> float:
-    """The run's budget, in its unit.
-
-    Raises:
-        UsageError: the track has no budget in this unit.
-    """
-    budget = spec.track.budget
-    if spec.unit == "dense_epochs":
-        return budget.dense_epochs
-    if budget.device_seconds is None:
-        raise UsageError(f"track {spec.track.name!r} has no budget in device_seconds. Give one: --budget 600s.")
-    return budget.device_seconds
-
-
 def execute(
     job: Job,
     workplace: Workplace,
@@ -138,7 +75,7 @@ def execute(
     """
     spec = job.spec
     method = method_class(spec.method)
-    draft = _Draft(spec, method, job.command)
+    draft = Draft(spec, method, job.command)
     data = workplace.data(spec)
     draft.facts["data_fingerprint"] = data.fingerprint
     with use_threads(spec.track.threads, spec.device):
@@ -184,7 +121,7 @@ def _steps(
     method: type[Method],
     data: Data,
     store: Store,
-    draft: _Draft,
+    draft: Draft,
     observers: tuple[type[Observer], ...],
     report: Report,
 ) -> Status:
@@ -225,11 +162,11 @@ def _steps(
     structured = method.kind == "structured" and spec.target.measure != "none"
     draft.left_out = {each.name: each.reason for each in trial.engine.left_out} if structured else {}
     prunable = {name for group in trial.engine.groups for name in group.layers} if structured else set()
-    draft.ratios = _ratios(draft.dense, draft.pruned, draft.layers, prunable)
+    draft.ratios = ratios_of(draft.dense, draft.pruned, draft.layers, prunable)
     description = {"network": spec.track.network, "shape": list(data.shape), "classes": data.classes}
     path = store.folder(spec.run_id) / "network.safetensors"
     write_atomically(path, lambda temporary: save_network(network, temporary, description))
-    return _status(spec, method, draft.dense, draft.pruned, draft.ratios)
+    return status_of(spec, method, draft.dense, draft.pruned, draft.ratios)
 
 
 def _measure_dense(dense: Dense, data: Data, spec: RunSpec, latency: tuple[Latency, ...]) -> Measured:
@@ -308,23 +245,3 @@ def _widths(store: Store, run: str, engine: Surgery) -> Mapping[str, int]:
     if missing:
         raise BenchError(f"run {run!r} has no widths for {', '.join(missing)}. Name a finished run on this network.")
     return {group.name: after[group.name] for group in engine.groups}
-
-
-def _ratios(dense: Measured, pruned: Measured, layers: tuple[Layer, ...], prunable: set[str]) -> Ratios:
-    rows = [layer for layer in layers if layer.name in prunable]
-    before, after = (sum(getattr(row, name) for row in rows) for name in ("width_before", "width_after"))
-    return Ratios(
-        macs=pruned.macs / dense.macs,
-        params=pruned.params / dense.params,
-        compression=dense.params / max(1, pruned.nonzero),
-        filters_removed=1 - after / before if before else 0.0,
-    )
-
-
-def _status(spec: RunSpec, method: type[Method], dense: Measured, pruned: Measured, ratios: Ratios) -> Status:
-    if dense.top1_val < spec.track.floor:
-        return "undertrained"
-    reached = ratios.macs
-    if spec.target.measure == "params":
-        reached = ratios.params if method.kind == "structured" else pruned.nonzero / dense.params
-    return "ok" if spec.target.met_by(reached, spec.track.tolerance) else "missed-target"

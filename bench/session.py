@@ -19,7 +19,8 @@ from bench.run import Workplace
 from bench.store import Store, Unreadable, read_records
 from bench.suite import Executor, Outcome, check, run_suite
 from bench.tables import results_table
-from bench.tracking import Published, Tracker, choose_mode
+from bench.tracking import Published, Tracker
+from bench.wandb_mode import choose_mode
 
 __all__ = ["Session", "all_records", "find_record", "plain_progress"]
 

@@ -1,5 +1,6 @@
 """Many runs: what is done already is said so, the rest goes through an executor, and each outcome comes back."""
 
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -10,7 +11,7 @@ from bench.journal.files import JournalRefused
 from bench.networks.registry import network as network_plugin
 from bench.plan import Job
 from bench.record import Record
-from bench.run import Report, Workplace, execute
+from bench.run import Report, Workplace, execute, journal_folder
 from bench.store import Store
 
 __all__ = ["Executor", "Outcome", "Progress", "check", "perform", "run_suite"]
@@ -98,6 +99,8 @@ def run_suite(
         if record is None or (retry_failed and record.status == "failed"):
             todo.append(job)
         else:
+            if record.status != "failed":  # killed after its record was written; another process may retry a failed one
+                shutil.rmtree(journal_folder(workplace.store, job.spec), ignore_errors=True)
             yield Outcome(job, record, fresh=False)
     if todo:
         yield from executor.run(todo, workplace, progress)

@@ -20,13 +20,15 @@ from bench.errors import BudgetSpent, SurgeryError
 from bench.guard import Guard
 from bench.journal.contract import Call, Forgetful, Journal
 from bench.measure.accuracy import Accuracy, measure_accuracy
+from bench.measure.activations import Reduce, reduced_activations
 from bench.method import Epoch, History, Hook, Observer
+from bench.optimiser import Optimiser
 from bench.recalibration import collecting, needs_recalibration, recalibrating
 from bench.record import Point
 from bench.surgery import Keep, Surgery
 from bench.target import Target
 from bench.tracks import Recipe
-from bench.training import Allowance, Loss, Optimiser, Trainer, autocast
+from bench.training import Allowance, Loss, Trainer, autocast
 from bench.trial_state import TrialState
 from bench.trial_surgery import TrialSurgery
 
@@ -145,7 +147,7 @@ class Trial:
 
     def probe(
         self,
-        reduce: Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]],
+        reduce: Reduce,
         images: int,
         at: Sequence[str] | None = None,
     ) -> dict[str, Tensor]:
@@ -167,7 +169,10 @@ class Trial:
 
         def work() -> dict[str, Tensor]:
             self._afford(count * self.surgery.macs)
-            return self._probe(reduce, count, names)
+            self.network.eval()
+            batches = self.data.plain_training_batches(images=count)
+            with self._effective():
+                return reduced_activations(self.network, names, batches, self._forward, reduce)
 
         return self._call("probe", f"images={count} at={names}", work)
 
@@ -363,32 +368,6 @@ class Trial:
                 for images, _ in self.data.plain_training_batches(images=count):
                     self._forward(images)
             yield
-
-    def _probe(
-        self, reduce: Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]], count: int, names: Sequence[str]
-    ) -> dict[str, Tensor]:
-        seen: dict[str, Tensor] = {}
-
-        def keep(name: str) -> Callable[[nn.Module, Any, Tensor], None]:
-            def hook(_module: nn.Module, _inputs: Any, output: Tensor) -> None:
-                seen[name] = output.detach()
-
-            return hook
-
-        handles = [self.network.get_submodule(name).register_forward_hook(keep(name)) for name in names]
-        totals: dict[str, Tensor] = {}
-        try:
-            self.network.eval()
-            with self._effective():
-                for images, _ in self.data.plain_training_batches(images=count):
-                    self._forward(images)
-                    for name, value in reduce(seen).items():
-                        totals[name] = totals.get(name, torch.zeros_like(value)) + value * (len(images) / count)
-                    seen.clear()
-        finally:
-            for handle in handles:
-                handle.remove()
-        return {name: total.cpu() for name, total in totals.items()}
 
 
 def _label(value: object) -> str:

@@ -11,7 +11,8 @@ from google.protobuf.json_format import MessageToDict
 
 from bench.errors import UsageError
 from bench.record import Record
-from bench.tracking import Tracker, choose_mode, run_config, run_summary, wandb_id
+from bench.tracking import Tracker, run_config, run_summary, wandb_id
+from bench.wandb_mode import choose_mode
 
 KEY = "0" * 40
 
@@ -237,7 +238,8 @@ def test_off_does_not_import_wandb() -> None:
         """
 import sys
 sys.modules["wandb"] = None
-from bench.tracking import Tracker, choose_mode
+from bench.tracking import Tracker
+from bench.wandb_mode import choose_mode
 from pathlib import Path
 print(Tracker(choose_mode("off", {}), Path("nowhere")).publish(None), Path("nowhere").exists())
 """

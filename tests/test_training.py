@@ -6,8 +6,9 @@ from torch import Tensor, nn
 
 from bench.data import Data
 from bench.method import Epoch
+from bench.optimiser import Optimiser
 from bench.tracks import Recipe
-from bench.training import Allowance, Diverged, Optimiser, Trainer, learning_rate
+from bench.training import Allowance, Diverged, Trainer, learning_rate
 
 RECIPE = Recipe(learning_rate=0.1, batch_size=16, warmup=0.1)
 EPOCH = 96  # training images of `patterns`, six steps of 16

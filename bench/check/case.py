@@ -70,7 +70,7 @@ class Case:
 
     def __init__(self, method: type[Method], settings: tuple[str, ...], folder: Path) -> None:
         self.method = method
-        self._settings = settings
+        self.settings, self.folder = settings, folder
         self._workplaces = [_SmallWorkplace(Store(folder / name), folder / "data") for name in ("first", "second")]
         self._records: dict[tuple[str, bool], Record] = {}
 
@@ -81,7 +81,7 @@ class Case:
         Raises:
             UsageError: one is unknown or wrong.
         """
-        asked = Asked(methods=(self.method.name,), targets=(str(self.target(0.5)),), settings=self._settings)
+        asked = Asked(methods=(self.method.name,), targets=(str(self.target(0.5)),), settings=self.settings)
         with registered("bench.methods", "bench.methods", Method, self.method):
             return make_plan(asked)[0].spec.config
 
@@ -112,16 +112,32 @@ class Case:
             again: in the second store, which shares nothing with the first.
         """
         method = method or self.method
-        sha256 = source_sha256(method.__module__)
-        spec = RunSpec(method.name, self.config, sha256, track, unit, target, seed)
+        spec = self.spec(track, target, seed=seed, unit=unit, method=method)
         if (spec.run_id, again) not in self._records:
-            with ExitStack() as stack:
-                stack.enter_context(registered("bench.methods", "bench.methods", Method, method))
-                for network in (Narrow, Unprunable):
-                    stack.enter_context(registered("bench.networks", "bench.networks", Network, network))
-                job = Job(spec, f"bench check {self.method.name}", tuple(method.observers))
-                self._records[spec.run_id, again] = execute(job, self._workplaces[again])
+            self._records[spec.run_id, again] = self.execute(spec, method, again)
         return self._records[spec.run_id, again]
+
+    def spec(
+        self,
+        track: Track,
+        target: Target,
+        *,
+        seed: int = 0,
+        unit: Unit = "dense_epochs",
+        method: type[Method] | None = None,
+    ) -> RunSpec:
+        """What `run` runs, with the same arguments."""
+        method = method or self.method
+        return RunSpec(method.name, self.config, source_sha256(method.__module__), track, unit, target, seed)
+
+    def execute(self, spec: RunSpec, method: type[Method], again: bool = False) -> Record:
+        """Runs `spec` with the class `method`, every time; what a stopped run left in the store is taken up."""
+        with ExitStack() as stack:
+            stack.enter_context(registered("bench.methods", "bench.methods", Method, method))
+            for network in (Narrow, Unprunable):
+                stack.enter_context(registered("bench.networks", "bench.networks", Network, network))
+            job = Job(spec, f"bench check {self.method.name}", tuple(method.observers))
+            return execute(job, self._workplaces[again])
 
     def finished(self, track: Track, target: Target, **how: Any) -> Record:
         """The record of a run (see `run`) that came to its end.
@@ -130,9 +146,17 @@ class Case:
             CheckFailed: the run failed, or the guard found something.
         """
         record = self.run(track, target, **how)
-        if record.pruned is None or record.status in ("failed", "invalid"):
-            raise CheckFailed(f"the run at {target} on {track.name} is {record.status}: {self.reason(record)}")
+        self.ended_well(record)
         return record
+
+    def ended_well(self, record: Record) -> None:
+        """Does nothing for a run that came to its end.
+
+        Raises:
+            CheckFailed: the run failed, or the guard found something.
+        """
+        if record.pruned is None or record.status in ("failed", "invalid"):
+            raise CheckFailed(f"the run at {record.target} on {record.track} is {record.status}: {self.reason(record)}")
 
     def reason(self, record: Record) -> str:
         """Why a run failed: the last line of its error, and where in the method's file that was raised."""

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from bench.check import contract, networks, runs
+from bench.check import contract, networks, resume, runs
 from bench.check.case import Case, CheckFailed, DoesNotApply
 from bench.method import Method
 from bench.plan import method_class
@@ -36,6 +36,7 @@ CHECKS: dict[str, Check] = {
     "budget in epochs": runs.budget_in_epochs,
     "budget in seconds": runs.budget_in_seconds,
     "guard": runs.guarded,
+    "resume": resume.resume,
     "one channel left": networks.one_channel_left,
     "one channel at start": networks.narrow,
     "nothing to prune": networks.nothing_to_prune,

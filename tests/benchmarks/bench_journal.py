@@ -8,7 +8,6 @@ The two groups' medians give the ratio; `test_the_ratio` prints it from its own 
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -62,6 +61,6 @@ def test_the_ratio(place: Workplace, capsys: pytest.CaptureFixture[str]) -> None
                 seconds.append(time.perf_counter() - begun)
                 assert record.status == "ok"
         ratios.append(seconds[0] / seconds[1])
-    folder = Path(__file__).name
+    each = ", ".join(f"{ratio:.3f}" for ratio in ratios)
     with capsys.disabled():
-        print(f"\n{folder}: run with journal / without: median {median(ratios):.3f}, all {[f'{r:.3f}' for r in ratios]}")
+        print(f"\nrun with journal / without: median {median(ratios):.3f} of {each}")

@@ -10,7 +10,7 @@ import pytest
 import torch
 from pydantic import Field
 
-from bench import BudgetSpent, ChannelGroup, Config, Method, NotPrunable, Observer, Trial
+from bench import BudgetSpent, ChannelGroup, Config, Hook, Method, NotPrunable, Observer, Step, Trial
 from bench.check.kit import CHECKS, CheckResult, check_class  # not a public name: `public names` finds it
 
 
@@ -66,6 +66,63 @@ class Remembers(Toy):
     def scores(self, trial: Trial) -> dict[str, torch.Tensor]:
         Remembers.runs += 1
         return {group.name: torch.arange(float(group.width)).roll(Remembers.runs) for group in trial.surgery.groups}
+
+
+class TrainsByTheClock(Toy):
+    """Trains for as long as the time of day says."""
+
+    def prune(self, trial: Trial) -> None:
+        trial.train(epochs=1 + time.time_ns() % 1000 / 1000)
+        super().prune(trial)
+
+
+class OncePerProcess(Toy):
+    """Draws an order when it is first needed, and keeps it on the class: equal in a process, another in the next."""
+
+    order: ClassVar[dict[str, torch.Tensor]] = {}
+
+    def scores(self, trial: Trial) -> dict[str, torch.Tensor]:
+        if not self.order:
+            lots = torch.Generator().manual_seed(int.from_bytes(os.urandom(4), "big"))
+            self.order.update({group.name: torch.rand(group.width, generator=lots) for group in trial.surgery.groups})
+        return self.order
+
+
+class OrderOfASet(Toy):
+    """Goes through texts in an order that every process has its own of."""
+
+    def scores(self, trial: Trial) -> dict[str, torch.Tensor]:
+        drawn = {number: float(place) for place, number in enumerate({str(number) for number in range(1000)})}
+        return {g.name: torch.tensor([drawn[str(i)] for i in range(g.width)]) for g in trial.surgery.groups}
+
+
+class Forgets(Hook):
+    """Pulls the loss by the number of steps, which it does not keep."""
+
+    steps = 0
+
+    def after_step(self, step: Step) -> None:
+        self.steps += 1
+
+
+class ForgetfulHook(Toy):
+    """Has a hook without a state_dict."""
+
+    def prune(self, trial: Trial) -> None:
+        hook = Forgets()
+        trial.surgery.remove(trial.surgery.fit())
+        trial.train(epochs=1, hooks=[hook], loss=lambda _net, outputs, labels: outputs.square().mean() * hook.steps)
+
+
+class CatchesEverything(Toy):
+    """Goes on whatever happens."""
+
+    def prune(self, trial: Trial) -> None:
+        super().prune(trial)
+        try:
+            trial.train(epochs=0.5)
+        except BaseException:
+            pass
 
 
 class OneSeed(Toy):
@@ -249,7 +306,7 @@ def failures(method: type[Method], *only: str) -> dict[str, str]:
 @pytest.mark.slow
 def test_the_toys_themselves_are_right():
     assert failures(Toy, *CHEAP, "targets", "one channel left", "one channel at start", "nothing to prune") == {}
-    assert failures(ToyWeights, *CHEAP, "targets") == {}
+    assert failures(ToyWeights, *CHEAP, "targets", "resume") == {}
 
 
 @pytest.mark.parametrize(
@@ -258,6 +315,13 @@ def test_the_toys_themselves_are_right():
         (TakesHalf, "targets", "trial.surgery.fit"),
         (Unseeded, "determinism", "trial.rng"),
         pytest.param(Remembers, "determinism", "nothing on the class", marks=pytest.mark.slow),
+        (Unseeded, "resume", "call 0 was remove(conv1="),
+        (TrainsByTheClock, "resume", "the method does not replay: call 0 was train(epochs=1."),
+        (Remembers, "resume", "taken up again in the same process, the method does not replay: call 0 was remove("),
+        (ForgetfulHook, "resume", "call 1, train(epochs=1 share=None"),
+        pytest.param(OncePerProcess, "resume", "in a fresh process, the method does not", marks=pytest.mark.slow),
+        pytest.param(OrderOfASet, "resume", "do not depend on the order of a set", marks=pytest.mark.slow),
+        pytest.param(CatchesEverything, "resume", "call 1, train(epochs=0.5", marks=pytest.mark.slow),
         (OneSeed, "seeds", "seeds 0 and 1"),
         (Behind, "guard", "outside the trial"),
         (BehindOnACopy, "guard", "outside the trial"),
