@@ -85,6 +85,8 @@ def dense_key(spec: RunSpec, data: Data) -> str:
         "threads": track.threads,
         "precision": spec.precision,
         "device_class": spec.device_class,
+        "torch": torch.__version__,
+        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
     }
     return f"{track.name}-s{spec.seed}-{digest(parts)[:12]}"
 

@@ -69,7 +69,10 @@ class Step:
 
 
 class Hook:
-    """Sees every optimiser step of one `trial.train` call. What it remembers is in its `state_dict`."""
+    """Sees every optimiser step of one `trial.train` call. What it remembers is in its `state_dict`.
+
+    After a resume, `load_state_dict` gets tensors on the CPU and lists for tuples.
+    """
 
     def before_step(self, step: Step) -> None:
         """Called before the forward pass."""

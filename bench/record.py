@@ -29,7 +29,7 @@ ERROR_LENGTH = 200_000
 
 def _printable(text: Any) -> Any:
     """The end of an error's text, which says most, with what UTF-8 cannot hold escaped: it must fit into a record."""
-    return text[-ERROR_LENGTH:].encode("utf-8", "backslashreplace").decode() if isinstance(text, str) else text
+    return text.encode("utf-8", "backslashreplace").decode()[-ERROR_LENGTH:] if isinstance(text, str) else text
 
 
 class _Part(BaseModel):

@@ -26,7 +26,7 @@ from bench.networks.registry import network as network_plugin
 from bench.plan import Job, method_class
 from bench.record import LatencyRow, Measured, Record, Status
 from bench.spec import RunSpec, package_sha256
-from bench.store import Store, write_atomically, write_text
+from bench.store import Store, sweep, write_atomically, write_text
 from bench.surgery import Surgery, save_network
 from bench.trial import Trial
 
@@ -91,6 +91,7 @@ def execute(
             record = draft.record("failed", last if isinstance(error, BenchError) else traceback.format_exc())
     workplace.store.write(record)
     shutil.rmtree(journal_folder(workplace.store, spec), ignore_errors=True)
+    sweep(workplace.store.folder(spec.run_id))
     return record
 
 

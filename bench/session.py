@@ -10,7 +10,7 @@ from pathlib import Path
 from rich.console import Console
 
 from bench import stopping
-from bench.errors import unknown_name
+from bench.errors import StoreError, unknown_name
 from bench.estimate import overview
 from bench.plan import Asked, Job, make_plan
 from bench.progress import ProgressDisplay
@@ -45,11 +45,13 @@ def find_record(name: str, store: Path) -> tuple[Record, Path]:
     path = Path(name)
     if path.is_file():
         return parse_record(path.read_bytes(), name), path.parent
-    for root in (store, _committed()):
-        if root.is_dir():
-            paths = sorted(root.rglob(f"{path.name}*/record.json"))
-            if len(paths) == 1:
-                return parse_record(paths[0].read_bytes(), str(paths[0])), paths[0].parent
+    for paths in (store.glob("*/record.json"), _committed().rglob("record.json")):
+        found = {each.parent.name: each for each in sorted(paths) if each.parent.name.startswith(path.name)}
+        if len(found) > 1 and path.name not in found:
+            raise StoreError(f"{name!r} names {len(found)} runs: {', '.join(found)}. Give more of the name.")
+        if found:
+            chosen = found.get(path.name) or next(iter(found.values()))
+            return parse_record(chosen.read_bytes(), str(chosen)), chosen.parent
     record = Store(store).find(name)
     return record, Store(store).folder(record.run_id)
 

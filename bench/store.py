@@ -129,14 +129,13 @@ class Store:
             lock.release()
 
     def write(self, record: Record) -> Path:
-        """Writes a record, atomically, and tidies its folder; an earlier one with the same id is replaced.
+        """Writes a record, atomically; an earlier one with the same id is replaced.
 
         Returns:
             The path of the record.
         """
         path = self.record_path(record.run_id)
         write_text(path, record.to_json())
-        sweep(path.parent)
         return path
 
     def read(self, run_id: str) -> Record | None:

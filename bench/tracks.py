@@ -19,7 +19,7 @@ from bench.target import Target
 
 __all__ = ["Recipe", "Track", "load_track", "track_names"]
 
-Positive = Annotated[float, Field(gt=0)]
+Positive = Annotated[float, Field(gt=0, le=1e9)]
 Share = Annotated[float, Field(gt=0, lt=1)]
 
 
@@ -50,7 +50,7 @@ class Recipe(_Section):
     learning_rate: Positive
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
-    batch_size: Annotated[int, Field(ge=2)] = 128
+    batch_size: Annotated[int, Field(ge=2, le=2**20)] = 128
     warmup: Annotated[float, Field(ge=0, lt=1)] = 0.1
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
     augment: tuple[Literal["crop", "flip"], ...] = ()
@@ -64,7 +64,7 @@ class Validation(_Section):
         seed: of the draw, which is stratified by class; the same for all methods and seeds of the track.
     """
 
-    images: Annotated[int, Field(gt=0)]
+    images: Annotated[int, Field(gt=0, lt=2**31)]
     seed: int = 0
 
 
@@ -110,8 +110,8 @@ class Track(_Section):
     ranked: bool = True
     floor: Annotated[float, Field(ge=0, lt=1)]
     tolerance: Annotated[float, Field(gt=0, lt=1)] = 0.02
-    threads: Annotated[int, Field(ge=1)] = 2
-    latency_batch: Annotated[int, Field(ge=2)] = 64
+    threads: Annotated[int, Field(ge=1, le=1024)] = 2
+    latency_batch: Annotated[int, Field(ge=2, le=65536)] = 64
     validation: Validation
     dense: Recipe
     finetune: Recipe

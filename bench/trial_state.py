@@ -6,7 +6,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from bench.budget import Amount, Phase
 from bench.journal.contract import Checkpoint, State
@@ -22,6 +22,7 @@ from bench.resume import (
     put_optimiser,
     split,
 )
+from bench.tracks import describe
 
 if TYPE_CHECKING:
     from bench.trial import Trial
@@ -69,7 +70,11 @@ class TrialState:
         Raises:
             ValueError: they are nothing that `books` gives.
         """
-        trial, kept = self._trial, _Books.model_validate(dict(books))
+        trial = self._trial
+        try:
+            kept = _Books.model_validate(dict(books))
+        except ValidationError as error:
+            raise ValueError(f"the books: {describe(error)}") from None
         for name, spent in kept.ledger.items():
             trial.ledger.phases[name] = Amount(**spent.model_dump())
         Spent.model_validate(asdict(trial.ledger.total))

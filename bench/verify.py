@@ -6,11 +6,15 @@ of the two applied is said.
 """
 
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from math import sqrt
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
+
+import torch
+from pydantic import ValidationError
+from torch import nn
 
 from bench.errors import StoreError, UsageError
 from bench.manifest import device_class, hardware
@@ -25,7 +29,7 @@ from bench.spec import RunSpec, source_sha256
 from bench.store import Store
 from bench.surgery import load_tensors_into, read_network
 from bench.target import Target
-from bench.tracks import Track
+from bench.tracks import Track, describe
 
 __all__ = ["Verdict", "load_pruned", "measure_again", "run_again", "spec_of"]
 
@@ -56,24 +60,36 @@ class Verdict:
 def spec_of(record: Record) -> RunSpec:
     """The spec that a record says it was made from, with the method's source as it is now.
 
+    A record of a GPU that is not here gives a spec for the CPU.
+
     Raises:
-        UsageError: the method or a field of the track does not exist any more.
+        UsageError: the method is not installed, or a setting or a field of the track does not exist any more.
     """
     method = method_class(record.method)
-    device = "cuda" if record.manifest.get("device") == "cuda" else "cpu"
+    try:
+        method.Config.model_validate(record.config)
+    except ValidationError as error:
+        raise UsageError(f"record {record.run_id}: settings of {record.method}: {describe(error)}") from None
+    return _spec(record, source_sha256(method.__module__))
+
+
+def _spec(record: Record, method_sha256: str) -> RunSpec:
     try:
         track = Track.model_validate(record.track_fields)
-    except ValueError as error:
-        raise UsageError(f"record {record.run_id}: its track is not readable any more: {error}") from None
+    except ValidationError as error:
+        raise UsageError(f"record {record.run_id}: its track: {describe(error)}") from None
+    device: Literal["cpu", "cuda"] = (
+        "cuda" if record.manifest.get("device") == "cuda" and torch.cuda.is_available() else "cpu"
+    )
     return RunSpec(
         method=record.method,
         config=record.config,
-        method_sha256=source_sha256(method.__module__),
+        method_sha256=method_sha256,
         track=track,
         unit=record.budget.unit,
         target=Target.parse(record.target),
         seed=record.seed,
-        device=device,  # type: ignore[arg-type]
+        device=device,
         device_class=device_class(device),
     )
 
@@ -84,14 +100,14 @@ def run_again(record: Record, data_folder: Path, report: Callable[[str, float], 
     Raises:
         UsageError: the record has no result to compare, or cannot be run here.
     """
-    if record.pruned is None:
+    if record.dense is None or record.pruned is None:
         raise UsageError(f"record {record.run_id} is {record.status} and holds no network to compare.")
     spec = spec_of(record)
     with tempfile.TemporaryDirectory(prefix="bench-verify-") as folder:
         job = Job(spec, str(record.manifest.get("command", "")), method_class(spec.method).observers)
         again = execute(job, Workplace(Store(Path(folder)), data_folder), report)
-    changed = _reason(record, spec)
-    if again.pruned is None:
+    changed = _machine(record, spec) or _run(record, spec)
+    if again.dense is None or again.pruned is None:
         return Verdict(False, changed or "bitwise", f"now the run is {again.status}: {(again.error or '')[-300:]}")
     differences = _bitwise(record, again) if not changed else _tolerant(record, again)
     first = next(differences, None)
@@ -109,16 +125,18 @@ def measure_again(record: Record, network: Path, data_folder: Path) -> Verdict:
     """
     if record.pruned is None:
         raise UsageError(f"record {record.run_id} is {record.status} and holds no network to measure.")
-    spec = spec_of(record)
-    found, sha256 = load_pruned(network)
+    spec = _spec(record, str(record.manifest.get("method_sha256")))
+    data = Workplace(Store(network.parent), data_folder).data(spec)
+    wanted = {"network": spec.track.network, "shape": list(data.shape), "classes": data.classes}
+    found, sha256 = load_pruned(network, wanted)
     if sha256 != record.pruned.weights_sha256:
         return Verdict(
             False, "bitwise", f"weights: the stored network is {sha256}, the record says {record.pruned.weights_sha256}"
         )
-    data = Workplace(Store(network.parent), data_folder).data(spec)
+    found = found.to(data.train.pixels.device)
     latency: tuple[Latency, ...] = ()
     again = measure(found, data, spec.precision, spec.track.latency_batch, latency, data.classes)
-    changed = _reason(record, spec)
+    changed = _machine(record, spec)
     parts = _sizes if not changed else _sizes_and_tolerance
     first = next(parts("pruned", record.pruned, again), None)
     if not changed and first is None:
@@ -126,51 +144,66 @@ def measure_again(record: Record, network: Path, data_folder: Path) -> Verdict:
     return Verdict(first is None, f"within tolerance, since {changed}" if changed else "bitwise", first)
 
 
-def load_pruned(path: Path) -> tuple[Any, str]:
+def load_pruned(path: Path, wanted: Mapping[str, Any] | None = None) -> tuple[nn.Module, str]:
     """The network in a file of the store, in evaluation mode, and its hash; no plugin of a method is needed.
 
-    Raises:
-        UsageError: the file is missing, damaged, or describes a network that is not there.
-    """
-    import torch
+    Args:
+        path: the file.
+        wanted: what its description must say, by key; None where nothing is known of it.
 
+    Raises:
+        StoreError: the file is missing or damaged, or describes another network than is wanted.
+        SurgeryError: its tensors do not belong to the network that it describes.
+    """
     description, tensors = read_network(path)
     try:
+        described = {key: description[key] for key in wanted or {}}
+        if described != (wanted or {}):
+            raise StoreError(f"{path} describes {described}, and the record is of {dict(wanted or {})}.")
         channels, size, _ = description["shape"]
         spec = NetworkSpec(int(channels), int(size), int(description["classes"]))
         network = network_plugin(str(description["network"])).build(spec)
     except (KeyError, TypeError, ValueError) as error:
-        raise StoreError(f"{path}: its description is not readable ({error}).") from None
+        raise StoreError(f"{path}: its description is not readable ({type(error).__name__}: {error}).") from None
     load_tensors_into(network, tensors)
     network = network.to(memory_format=torch.channels_last).eval()
     return network, tensors_sha256(network.state_dict())
 
 
-def _reason(record: Record, spec: RunSpec) -> str | None:
-    """Why bitwise equality is not to be expected here; None where it is."""
+def _machine(record: Record, spec: RunSpec) -> str | None:
+    """What is another machine here than the record's, so that bits may differ; None where nothing is."""
     if spec.device != "cpu" or record.manifest.get("device") != "cpu":
         return "it ran on a GPU"
-    then, now = record.manifest.get("hardware") or {}, hardware()
+    then, now = _fields(record, "hardware"), hardware()
     for key in ("processor", "cpu_capability", "system"):
         if then.get(key) != now.get(key):
-            return f"{key} was {then.get(key)!r} and is {now.get(key)!r} here"
-    libraries = record.manifest.get("libraries") or {}
-    import torch
+            return f"{key} was {str(then.get(key))[:100]!r} and is {now.get(key)!r} here"
+    version = _fields(record, "libraries").get("torch")
+    if version not in (torch.__version__, torch.__version__.partition("+")[0]):
+        return f"torch was {str(version)[:100]} and is {torch.__version__} here"
+    return None
 
-    if libraries.get("torch") != torch.__version__.partition("+")[0] and libraries.get("torch") != torch.__version__:
-        return f"torch was {libraries.get('torch')} and is {torch.__version__} here"
+
+def _run(record: Record, spec: RunSpec) -> str | None:
+    """Why a second run may differ from the first one on the same machine; None where it may not."""
+    if record.budget.unit == "device_seconds":
+        return "its budget is one of time"
     if record.manifest.get("method_sha256") != spec.method_sha256:
         return "the method's source has changed since"
     return None
+
+
+def _fields(record: Record, name: str) -> dict[str, Any]:
+    found = record.manifest.get(name)
+    return found if isinstance(found, dict) else {}
 
 
 def _bitwise(then: Record, now: Record) -> Iterator[str]:
     assert then.dense and now.dense and then.pruned and now.pruned
     yield from _same("data", then.manifest.get("data_fingerprint"), now.manifest.get("data_fingerprint"))
     for number, (before, after) in enumerate(zip(then.curve, now.curve, strict=False)):
-        if then.budget.unit == "dense_epochs":
-            where = f"curve, point {number} ({before.phase}, epoch {before.epoch:g})"
-            yield from _same(where, before.values, after.values)
+        yield from _same(f"curve, point {number} ({before.phase}, epoch {before.epoch:g})", before.values, after.values)
+    yield from _same("points of the curve", len(then.curve), len(now.curve))
     yield from _same("dense network", then.dense.weights_sha256, now.dense.weights_sha256)
     yield from _sizes("dense", then.dense, now.dense)
     widths = [{layer.name: layer.width_after for layer in each.layers} for each in (then, now)]
@@ -184,8 +217,7 @@ def _bitwise(then: Record, now: Record) -> Iterator[str]:
     for phase, spent in then.ledger.items():
         again = now.ledger.get(phase)
         counts = [s.model_dump(exclude={"device_seconds"}) if s else None for s in (spent, again)]
-        if then.budget.unit == "dense_epochs":
-            yield from _same(f"ledger, {phase}", *counts)
+        yield from _same(f"ledger, {phase}", *counts)
     yield from _same("ratios", then.ratios, now.ratios)
 
 
@@ -193,8 +225,8 @@ def _tolerant(then: Record, now: Record) -> Iterator[str]:
     assert then.dense and now.dense and then.pruned and now.pruned
     yield from _same("data", then.manifest.get("data_fingerprint"), now.manifest.get("data_fingerprint"))
     yield from _same("dense MACs", then.dense.macs, now.dense.macs)
-    tolerance = then.track_fields.get("tolerance", 0.02)
-    if abs(now.pruned.macs / then.pruned.macs - 1) > 2 * tolerance:
+    tolerance = now.track_fields["tolerance"]
+    if abs(now.pruned.macs - then.pruned.macs) > 2 * tolerance * then.pruned.macs:
         yield f"pruned MACs: {then.pruned.macs} in the record, {now.pruned.macs} now, more than the track's tolerance"
     for name, old, new in (("dense", then.dense, now.dense), ("pruned", then.pruned, now.pruned)):
         yield from _accuracies(name, old, new, exact=False)

@@ -85,8 +85,8 @@ def _compare(before: Sequence[Seen], now: Sequence[Seen], whole: bool = False) -
             )
         if (old.name, old.arguments) != (new.name, new.arguments):
             raise CheckFailed(
-                f"call {number} is {_words(old)} undisturbed, and {_words(new)} after the run was stopped and taken up "
-                f"again. {_ADVICE}"
+                f"the method does not replay: call {number} was {_words(old)} the first time, and is {_words(new)} "
+                f"when the run is made again. {_ADVICE}"
             )
         for part, words in _PARTS.items():
             if getattr(old, part) != getattr(new, part):

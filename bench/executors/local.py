@@ -75,11 +75,13 @@ class LocalProcesses:
                     try:
                         kind, content = worker.pipe.recv()
                     except (EOFError, OSError):
+                        job, worker.job = worker.job, None
                         worker.process.join()
-                        yield Outcome(worker.job, None, error=_died(worker.process.exitcode))
-                        number = crew.index(worker)
-                        worker.job = None
+                        code = worker.process.exitcode
+                        if not (worker.told and code == -signal.SIGTERM):  # told to stop before it could listen
+                            yield Outcome(job, None, error=_died(code))
                         if waiting and not stopping.requested():
+                            number = crew.index(worker)
                             crew[number] = self._start(number, workplace)
                             self._next(crew[number], waiting)
                         continue

@@ -79,14 +79,7 @@ class FileJournal:
             KeyboardInterrupt: somebody asked to stop; the call is kept.
         """
         if self._broken is not None:
-            raise (
-                self._broken
-                if not isinstance(self._broken, Exception)
-                else BenchError(
-                    f"the call before {call.name} ended with {type(self._broken).__name__}: {self._broken}. A method can go "
-                    f"on after {', '.join(each.__name__ for each in _RAISED)} only: other errors are not journaled."
-                )
-            )
+            raise self._after(self._broken, call)
         self._current = None
         try:
             if self._position < len(self._entries):
@@ -184,6 +177,15 @@ class FileJournal:
         if raised is not None:
             raise raised
         return value
+
+    def _after(self, error: BaseException, call: Call) -> BaseException:
+        """What a method is told that goes on after an error that no journal can give again."""
+        if not isinstance(error, Exception):
+            return error
+        return BenchError(
+            f"the call before {call.name} ended with {type(error).__name__}: {error}. A method can go on after "
+            f"{', '.join(each.__name__ for each in _RAISED)} only: other errors are not journaled."
+        )
 
     def _path(self, what: str, index: int) -> Path:
         return self._folder / f"{what}-{index:05d}.safetensors"

@@ -29,7 +29,9 @@ def test_every_method_declares_itself_well(name):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["l1", "random", "scratch"])
 def test_runs_of_other_methods_keep_the_rules(name):
-    results = check_class(method_class(name), only=("targets", "budget in epochs", "guard", "resume", "nothing to prune"))
+    results = check_class(
+        method_class(name), only=("targets", "budget in epochs", "guard", "resume", "nothing to prune")
+    )
     assert failures(results) == {}
     assert skipped(results) == set()
 

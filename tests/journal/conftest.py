@@ -31,15 +31,18 @@ def killed_at(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], Any]:
                 raise Killed
             return real(*arguments)
 
-        with monkeypatch.context() as patch, pytest.raises(Killed):
+        with monkeypatch.context() as patch:
             patch.setattr(Trainer, "_step", step)
-            yield
+            with pytest.raises(Killed):
+                yield
 
     return at
 
 
 @pytest.fixture
-def journaled(make_trial: Callable[..., Trial], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Trial]:
+def journaled(
+    make_trial: Callable[..., Trial], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., Trial]:
     """`journaled()`: a new process's trial with the journal in `tmp_path/journal`, a checkpoint after every step."""
     monkeypatch.setenv("BENCH_CHECKPOINT_SECONDS", "0")
 

@@ -5,7 +5,7 @@
 CASES.json is a list of `{"words": [...], "store": DIR, "kills": [[EVENT, N], ...]}`: the command is run once for each
 kill and a last time undisturbed. A process dies as its N-th event of that name begins; one whose command has fewer
 such events ends by itself. ANSWERS.json gets, for each case, how every process ended: `[event or null, exit code or
-null, run ids that have a record then]`.
+null, run ids that the leaderboard is made from then]`.
 """
 
 import contextlib
@@ -31,6 +31,7 @@ import bench.session
 import bench.trial
 from bench.journal.files import FileJournal
 from bench.spec import package_sha256
+from bench.store import read_records
 from bench.training import Trainer
 from bench.trial import Trial
 
@@ -134,7 +135,7 @@ def main() -> None:
         ends = []
         for kill in [*case["kills"], None]:
             event, code = run([*case["words"], "--store", case["store"]], kill)
-            records = [path.parent.name for path in Path(case["store"]).glob("*/record.json")]
+            records = [record.run_id for record in read_records(Path(case["store"]))[0]]
             ends.append([event, code, records])
         answers.append(ends)
     Path(sys.argv[2]).write_text(json.dumps(answers))

@@ -78,7 +78,7 @@ KILLS: dict[str, list[tuple[str, int]]] = {
     ],
     "l1": [("in a step", 5), ("in the middle of a file", 11), ("in the middle of a line", 1), ("before a rename", 2)],
     "random": [("after a line", 1), ("in a step", 17), ("after a rename", 25), ("before the journal goes", 1)],
-    "scratch": [("between calls", 2), ("in a step", 33), ("in the middle of a file", 20), ("in the middle of a line", 1)],
+    "scratch": [("between calls", 2), ("in a step", 33), ("in the middle of a file", 9), ("after a line", 1)],
     "dense": [("in a step", 1), ("in an evaluation", 1), ("after a line", 1)],
     "searcher": [
         ("in a step", 6), ("after a line", 1), ("in an evaluation", 4), ("in the middle of a line", 1),
