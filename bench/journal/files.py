@@ -105,10 +105,6 @@ class FileJournal:
             return None
         return FileCheckpoint(self._folder / "checkpoint.safetensors", f"{call.index} {call.name} {call.arguments}")
 
-    def delete(self) -> None:
-        """The run is done: nothing of the journal is needed any more."""
-        shutil.rmtree(self._folder, ignore_errors=True)
-
     # -- inside -------------------------------------------------------------------------------------------------
 
     def _carry_out(self, call: Call, trial: Resumable, work: Callable[[], Value]) -> Value:

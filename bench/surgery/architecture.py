@@ -41,9 +41,9 @@ def read_network(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """
     try:
         with safe_open(path, framework="pt") as file:
-            description = json.loads(file.metadata()[_METADATA_KEY])
+            description = dict(json.loads(file.metadata()[_METADATA_KEY]))
             return description, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError, RuntimeError, RecursionError) as error:
         raise StoreError(
             f"{path} is no network that bench saved ({type(error).__name__}: {error}). Run the method again."
         ) from error
