@@ -79,6 +79,7 @@ def _seconds(job: Job, records: Sequence[Record]) -> float | None:
         if record.track == job.spec.track.name
         and record.track_fields.get("budget") == job.spec.track.budget.model_dump(mode="json")
         and record.pruned is not None
+        and {"dense", "total"} <= record.ledger.keys()
     ]
     same = [r for r in like if (r.method, r.target) == (job.spec.method, str(job.spec.target))] or like
     times = [r.ledger["total"].device_seconds - r.ledger["dense"].device_seconds for r in same]

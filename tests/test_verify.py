@@ -331,7 +331,7 @@ def test_a_network_file_that_is_missing_damaged_or_a_pickle_is_refused(
         ({"network": "lenet5", "shape": [1, 28, 28], "classes": 10**9}, "and the record is of"),
         ({"network": "resnet20", "shape": [1, 28, 28], "classes": 10}, "and the record is of"),
         ({"network": "lenet5"}, "its description is not readable (KeyError: 'shape')"),
-        ([1], "its description is not readable (TypeError"),
+        ([1], "is no network that bench saved (TypeError"),
     ],
 )
 def test_a_network_file_that_describes_another_network_is_refused(
