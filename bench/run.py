@@ -33,7 +33,7 @@ from bench.trial import Trial
 __all__ = ["Report", "Workplace", "execute"]
 
 Report = Callable[[str, float], None]
-LATENCY_SECONDS = 0.15
+LATENCY_SECONDS = 0.06  # by network and batch size, ten runs at least
 
 
 @dataclass

@@ -78,7 +78,7 @@ def test_nested_values_come_back_with_tuples_as_lists() -> None:
         (torch.eye(2).to_sparse(), "sparse_coo, cannot be journaled"),
         (torch.ones(1).to(torch.float8_e4m3fn), "float8_e4m3fn, .* cannot be journaled"),
     ],
-    ids=str,
+    ids=["set", "object", "number as a key", "mark as a key", "function", "sparse", "float8"],
 )
 def test_what_cannot_be_written_down_is_refused_with_its_type(value: Any, said: str) -> None:
     with pytest.raises(TypeError, match=said):

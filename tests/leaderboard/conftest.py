@@ -33,7 +33,7 @@ def _make(
         "steps": 10,
         "images_forward": 20,
         "images_trained": 30,
-        "macs": 40,
+        "macs": 45_000,
         "device_seconds": 60.0 + seed,
     }
     record: dict[str, Any] = {
@@ -55,7 +55,7 @@ def _make(
         "dense": dense,
         "pruned": _measured(top1, macs, pruned_ms),
         "ratios": {"macs": macs / 1e6, "params": 0.4, "compression": 2.5, "filters_removed": 0.5},
-        "budget": {"amount": 50.0, "unit": "dense_epochs"},
+        "budget": {"amount": 50.0, "unit": "dense_epochs", "dense_epoch_macs": 1000},
         "ledger": {"total": spent},
         "curve": [{"phase": "finetune", "epoch": 40, "spent": 45.0, "values": {"top1_val": top1}}],
         "manifest": {

@@ -64,7 +64,8 @@ def test_costs_and_sizes_are_means_over_seeds(make_record: MakeRecord) -> None:
 def test_spent_of_a_budget_in_seconds_comes_from_the_ledger(make_record: MakeRecord) -> None:
     record = make_record(budget={"amount": 120.0, "unit": "device_seconds"}, curve=[])
     assert summarise([record]).tracks[0].tables[0].rows[0].spent == pytest.approx(0.5)
-    assert summarise([make_record(curve=[])]).tracks[0].tables[0].rows[0].spent is None
+    uncounted = make_record(budget={"amount": 50.0, "unit": "dense_epochs"})
+    assert summarise([uncounted]).tracks[0].tables[0].rows[0].spent is None
 
 
 def test_standing() -> None:
