@@ -42,6 +42,7 @@ class Recipe(_Section):
         batch_size: images a step.
         warmup: share of the phase over which the learning rate rises linearly.
         label_smoothing: of the cross-entropy loss.
+        clip_norm: gradients are scaled down to this norm over all parameters where they exceed it; None for never.
         augment: what is done to training images: `crop` (zero padding, random shift), `flip` (left-right).
     """
 
@@ -53,6 +54,7 @@ class Recipe(_Section):
     batch_size: Annotated[int, Field(ge=2, le=2**20)] = 128
     warmup: Annotated[float, Field(ge=0, lt=1)] = 0.1
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    clip_norm: Positive | None = None
     augment: tuple[Literal["crop", "flip"], ...] = ()
 
 

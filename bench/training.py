@@ -246,6 +246,8 @@ class Trainer:
                 value = criterion(self.network, outputs, labels)
             optimizer.zero_grad(set_to_none=True)
             value.backward()
+        if self.recipe.clip_norm is not None:
+            nn.utils.clip_grad_norm_(self.network.parameters(), self.recipe.clip_norm)
         optimizer.step()
         if masks and not masks.straight_through:
             masks.apply_()
