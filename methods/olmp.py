@@ -36,7 +36,7 @@ class OLMPConfig(Config):
     layers: Literal["all", "active"] = Field(
         "all", description="active: only layers that take part are searched, as released"
     )
-    batch: int = Field(256, ge=0, description="training images of the constraint; 0: the step's own, as released")
+    batch: int = Field(256, ge=0, description="training images of the constraint, at most; 0: the step's, as released")
     released_search: bool = Field(False, description="true: released code, whose search never accepts an offspring")
     restore_masks: bool = Field(True, description="false: released code, where a candidate's masks stay for the next")
 
@@ -112,9 +112,8 @@ class Adjusting(Hook):
         self.r: NDArray[np.float64] = np.full(len(layers), _FIRST)
         self.scale = 1.0
         self.searched = 0
-        self.batch = min(self.config.batch or trial.recipe.batch_size, len(trial.data.train))
+        self.batch, self.searches = self._affordable()
         self.price = trial.ledger.price(self.batch * trial.surgery.macs)
-        self.searches = self._planned()
         self.least = trial.surgery.weights_to_keep() if trial.target.has_size else 0
 
     def state_dict(self) -> dict[str, Any]:
@@ -152,12 +151,16 @@ class Adjusting(Hook):
         network, masks = self.trial.network, self.trial.surgery.weights.masks
         return {name: felt(network.get_parameter(name), masks[name]) for name in self.layers[layer].parameters}
 
-    def _planned(self) -> int:
-        """How many searches there will be: fewer, when the budget would leave each but a handful of candidates."""
-        if not self.price:
-            return self.config.searches
-        affordable = int(self.trial.ledger.search_left / self.price)
-        return max(1, min(self.config.searches, affordable // _FEWEST))
+    def _affordable(self) -> tuple[int, int]:
+        """Images of the constraint and number of searches: fewer of both rather than a search of few candidates."""
+        trial, config = self.trial, self.config
+        batch = min(config.batch or trial.recipe.batch_size, len(trial.data.train))
+        price = trial.ledger.price(trial.surgery.macs)
+        if not price:
+            return batch, config.searches
+        images = int(trial.ledger.search_left / price)
+        batch = max(1, min(batch, images // _FEWEST))
+        return batch, max(1, min(config.searches, images // (batch * _FEWEST)))
 
     def _search(self, step: Step, chosen: Sequence[int]) -> None:
         """Minimises the share of weights left over r of these layers, under the constraint; keeps the best."""
@@ -168,7 +171,11 @@ class Adjusting(Hook):
             count = min(count, int((ledger.search_left - reserve) / self.price + 1e-9) - 1)
         if count < 2 or ledger.search_left <= 0:
             return
-        images, labels = step.sample(self.batch, self.trial.rng) if config.batch else (step.images, step.labels)
+        images, labels = (
+            step.sample(self.batch, self.trial.rng)
+            if config.batch
+            else (step.images[: self.batch], step.labels[: self.batch])
+        )
 
         def correct() -> int:
             return int((step.forward(images).argmax(1) == labels).sum())

@@ -88,7 +88,7 @@ class WeightMasks:
             scores: a tensor of its shape for every parameter covered, by name.
             keep: how many stay; of equal scores the first ones do.
             scope: `global` (one threshold over all layers) or `uniform` (the same share of every layer, its bias
-                included, and one weight at least).
+                included). In either every layer keeps one weight, so that no network is cut in two.
 
         Raises:
             SurgeryError: a parameter has no scores, or they are not of its shape.
@@ -97,12 +97,18 @@ class WeightMasks:
             if name not in scores or scores[name].shape != mask.shape:
                 given = list(scores[name].shape) if name in scores else "none"
                 raise SurgeryError(f"scores of {name}: {given}. Give one for each of its weights, {list(mask.shape)}.")
+        plain = torch.contiguous_format
+        layers = [
+            {name: scores[name].detach().clone(memory_format=plain) for name in names} for names in self.layers.values()
+        ]
+        for layer in layers:
+            first = next(iter(layer.values())).view(-1)
+            first[first.argmax()] = torch.inf
         if scope == "global":
-            return _highest({name: scores[name] for name in self._masks}, keep)
+            return _highest({name: each for layer in layers for name, each in layer.items()}, keep)
         masks: dict[str, Tensor] = {}
-        for names in self.layers.values():
-            part = {name: scores[name] for name in names}
-            masks |= _highest(part, max(1, round(keep / self.total * sum(each.numel() for each in part.values()))))
+        for layer in layers:
+            masks |= _highest(layer, max(1, round(keep / self.total * sum(each.numel() for each in layer.values()))))
         return masks
 
     @property
@@ -176,7 +182,7 @@ class WeightMasks:
 
 def _highest(scores: Mapping[str, Tensor], keep: int) -> dict[str, Tensor]:
     """Masks over the `keep` highest of all these scores together."""
-    flat = torch.cat([each.detach().flatten() for each in scores.values()])
+    flat = torch.cat([each.flatten() for each in scores.values()])
     if keep >= flat.numel():
         return {name: torch.ones_like(each, dtype=torch.bool) for name, each in scores.items()}
     threshold = flat.kthvalue(flat.numel() - keep + 1).values
