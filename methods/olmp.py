@@ -27,10 +27,14 @@ class OLMPConfig(Config):
     adjust: float = Field(0.4, gt=0, lt=1, description="share of the pruning budget for pruning and adjusting")
     searches: int = Field(15, ge=1, description="searches for thresholds while adjusting, evenly spaced")
     evaluations: int = Field(1600, ge=2, description="candidates a search, at most: the budget may allow fewer")
-    delta: float = Field(0.05, ge=0, description="accuracy that the network as it is pruned now may lose in a search")
+    delta: float = Field(0.02, ge=0, description="accuracy that the network as it is pruned now may lose in a search")
     sigma: float = Field(1.0, gt=0, description="standard deviation of the search's first offspring, in r")
     population: int = Field(10, ge=2, description="individuals of the search")
-    bounds: tuple[float, ...] = Field((10.0,), min_length=1, description="largest r: of all layers, or one a layer")
+    bounds: tuple[float, ...] = Field(
+        (10.0, 2.5),
+        min_length=1,
+        description="largest r: of all layers; of all but the last, and the last; or one a layer",
+    )
     gamma: float = Field(2e-4, ge=0, description="linear layers take part in step i with probability 1 / (1 + gamma i)")
     gamma_conv: float = Field(2e-5, ge=0, description="the same for convolutions")
     layers: Literal["all", "active"] = Field(
@@ -72,12 +76,15 @@ def reference_layers(network: nn.Module, layers: Mapping[str, Sequence[str]], co
         config: gamma and bounds.
 
     Raises:
-        UsageError: `bounds` has neither one number nor one a layer.
+        UsageError: `bounds` has neither one number, nor two, nor one a layer.
     """
-    bounds = config.bounds * len(layers) if len(config.bounds) == 1 else config.bounds
+    first, *others = bounds = config.bounds
+    if len(bounds) <= 2:
+        bounds = (*[first] * (len(layers) - 1), others[0] if others else first)
     if len(bounds) != len(layers):
         raise UsageError(
-            f"bounds has {len(bounds)} numbers for {len(layers)} layers: {', '.join(layers)}. Give one, or one a layer."
+            f"bounds has {len(bounds)} numbers for {len(layers)} layers: {', '.join(layers)}. "
+            "Give one, two (all but the last, the last), or one a layer."
         )
     made = []
     for (name, parameters), bound in zip(layers.items(), bounds, strict=True):
@@ -238,10 +245,11 @@ class OLMP(Method):
     Surgery". Biases have masks like weights and count in the size.
 
     Deviations: offspring are accepted in the search (`released_search=true`: never); masks are put back between
-    candidates (`restore_masks=false`); all layers are searched at once (`layers=active`); the constraint is tested on a
-    fresh draw of training images (`batch=0`: the step's own); searches are spaced evenly over the steps, and have as
-    many candidates as the budget allows. A target with a size is ours: the search's reward ends at that size, and after
-    each search one common factor on all thresholds keeps the network between it and a ceiling that falls to it.
+    candidates (`restore_masks=false`); all layers are searched at once (`layers=active`); the last layer's r is bounded
+    closer than the others' (`bounds=[10]`: all alike); the constraint is tested on a fresh draw of training images
+    (`batch=0`: the step's own); searches are spaced evenly over the steps, and have as many candidates as the budget
+    allows. A target with a size is ours: the search's reward ends at that size, and after each search one common factor
+    on all thresholds keeps the network between it and a ceiling that falls to it.
     """
 
     name = "olmp"

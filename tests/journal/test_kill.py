@@ -83,7 +83,7 @@ KILLS: dict[str, list[tuple[str, int]]] = {
     "olmp": [
         ("in a search", 30), ("in a step", 3), ("in a search", 70), ("in the middle of a file", 5), ("in a search", 1),
         ("in a step", 4), ("in the middle of a line", 1),
-        ("after a line", 1), ("in a step", 2), ("before a rename", 2),
+        ("after a line", 1),
     ],
     "magnitude": [("in a step", 4), ("in a step", 5), ("after a line", 1), ("in the middle of a file", 4)],
     "dense": [("in a step", 1), ("in an evaluation", 1), ("after a line", 1)],

@@ -71,15 +71,17 @@ def test_masks_follow_each_layers_own_threshold_biases_too(make_trial: Make) -> 
     assert set(hook.masks([1])) == {"conv2.weight"}
 
 
-@pytest.mark.parametrize(("bounds", "given"), [((2.0,), [2.0] * 3), ((15.0, 6.0, 2.0), [15.0, 6.0, 2.0])])
+@pytest.mark.parametrize(
+    ("bounds", "given"), [((2.0,), [2.0] * 3), ((9.0, 2.0), [9.0, 9.0, 2.0]), ((15.0, 6.0, 2.0), [15.0, 6.0, 2.0])]
+)
 def test_bounds_are_for_all_layers_or_for_each(make_trial: Make, bounds: Any, given: list[float]) -> None:
     layers = reference_layers(make_trial().network, LAYERS, OLMPConfig(bounds=bounds))
     assert [layer.bound for layer in layers] == given
 
 
 def test_bounds_for_another_number_of_layers_are_refused_with_the_layers(make_trial: Make) -> None:
-    with pytest.raises(UsageError, match="2 numbers for 3 layers: conv1, conv2, fc"):
-        reference_layers(make_trial().network, LAYERS, OLMPConfig(bounds=(1.0, 2.0)))
+    with pytest.raises(UsageError, match="4 numbers for 3 layers: conv1, conv2, fc"):
+        reference_layers(make_trial().network, LAYERS, OLMPConfig(bounds=(1.0, 2.0, 3.0, 4.0)))
 
 
 # -- splicing -----------------------------------------------------------------------------------------------------
@@ -304,4 +306,4 @@ def test_a_layer_of_zeros_has_a_threshold() -> None:
     nn.init.zeros_(network[0].weight)
     nn.init.zeros_(network[0].bias)
     (layer,) = reference_layers(network, {"0": ("0.weight", "0.bias")}, OLMPConfig())
-    assert layer == Layer(("0.weight", "0.bias"), 0.0, 0.0, 2e-4, 10.0)
+    assert layer == Layer(("0.weight", "0.bias"), 0.0, 0.0, 2e-4, 2.5)
