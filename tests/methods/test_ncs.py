@@ -84,3 +84,14 @@ def test_the_distance_is_bhattacharyyas_to_the_nearest_other() -> None:
 
 def test_a_share_of_nothing_is_a_half() -> None:
     assert _share(np.array([1.0, 0.0]), np.array([3.0, 0.0])).tolist() == [0.25, 0.5]
+
+
+def test_between_equals_the_one_farther_from_the_others_stays_so_that_the_population_spreads() -> None:
+    tried: list[Points] = []
+
+    def flat(point: Points) -> float:
+        tried.append(point.copy())
+        return 1.0
+
+    minimise(flat, np.full(2, 50.0), np.full(2, 100.0), evaluations=600, generator=seeded(0))
+    assert np.linalg.norm(np.array(tried) - 50.0, axis=1).max() > 10  # ten sigmas from where all began

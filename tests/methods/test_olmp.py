@@ -212,6 +212,15 @@ def test_masks_are_put_back_between_candidates(
     assert (spied.costs[2] == spied.costs[0]) == restore
 
 
+def test_a_search_leaves_no_candidates_masks_behind(make_trial: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    masks = []
+    for points in ([[0, 0, 0]], [[0, 0, 0], [9, 9, 9]]):  # the second candidate is infeasible
+        trial = make_trial(target="auto", budget=60.0)
+        searched(trial, monkeypatch, accurate_above(trial, 100, 0.0), *points)
+        masks.append(trial.surgery.weights.masks)
+    assert all(torch.equal(mask, masks[1][name]) for name, mask in masks[0].items())
+
+
 def test_released_switches_reach_the_search(make_trial: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     _, spied = searched(
         make_trial(target="auto", budget=60.0), monkeypatch, step_of(make_trial()), [0, 0, 0], released_search=True
