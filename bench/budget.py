@@ -114,6 +114,10 @@ class Ledger:
     search_share: float
     phases: dict[Phase, Amount] = field(default_factory=lambda: {name: Amount() for name in _PHASES})
 
+    def price(self, macs: int) -> float:
+        """What `macs` will cost, in the budget's unit; 0 where time binds, since that is not known before."""
+        return macs / self.budget.dense_epoch_macs if self.budget.unit == "dense_epochs" else 0.0
+
     def charge(self, phase: Phase, amount: Amount) -> None:
         """Books `amount` on `phase`."""
         self.phases[phase].add(amount)

@@ -83,6 +83,7 @@ def ratios_of(dense: Measured, pruned: Measured, layers: tuple[Layer, ...], prun
         macs=pruned.macs / dense.macs,
         params=pruned.params / dense.params,
         compression=dense.params / max(1, pruned.nonzero),
+        compression_weights=dense.weights / max(1, pruned.weights_nonzero or 0) if dense.weights else None,
         filters_removed=1 - after / before if before else 0.0,
     )
 

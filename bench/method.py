@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from torch import Tensor, nn
+    from torch import Generator, Tensor, nn
 
     from bench.surgery import ChannelGroup
     from bench.surgery.weights import WeightMasks
@@ -56,7 +56,10 @@ class Step:
         images: float [N, channels, size, size], as trained on.
         labels: int64 [N].
         weights: the unstructured masks, which a hook may set.
-        forward: runs the network on images without gradient, charged as search at 1 x MACs an image.
+        forward: runs the network on images without gradient, charged as search at 1 x MACs an image. It raises
+            `BudgetSpent` when that is more than `trial.ledger.search_left`.
+        sample: `sample(count, generator)` draws training images by lot, not augmented, with their labels: all there
+            are when `count` is more.
     """
 
     index: int
@@ -66,6 +69,7 @@ class Step:
     labels: "Tensor"
     weights: "WeightMasks"
     forward: "Callable[[Tensor], Tensor]"
+    sample: "Callable[[int, Generator], tuple[Tensor, Tensor]]"
 
 
 class Hook:
@@ -135,7 +139,8 @@ class Method(abc.ABC):
         starts: `trained` (from the dense network, whose training is charged) or `untrained` (from a fresh one).
         finetunes: `track` (what is left of the budget goes to the track's fine-tuning) or `itself` (the paper's own
             last phase replaces it).
-        targets: `size` (a size is given), or `none` (the method prunes nothing).
+        targets: `size` (a size must be given), `any` (a size or `auto`: the method has a constraint of its own), or
+            `none` (the method prunes nothing).
         observers: what must be watched in every epoch, in dense training too.
         Config: the settings.
     """
@@ -145,7 +150,7 @@ class Method(abc.ABC):
     kind: ClassVar[Literal["structured", "unstructured"]] = "structured"
     starts: ClassVar[Literal["trained", "untrained"]] = "trained"
     finetunes: ClassVar[Literal["track", "itself"]] = "track"
-    targets: ClassVar[Literal["size", "none"]] = "size"
+    targets: ClassVar[Literal["size", "any", "none"]] = "size"
     control: ClassVar[bool] = False
     observers: ClassVar[tuple[type[Observer], ...]] = ()
     Config: ClassVar[type[Config]] = Config

@@ -96,7 +96,7 @@ def make_plan(asked: Asked) -> list[Job]:
         track = load_track(track_name)
         track, unit = _budgeted(track, asked.budget)
         for name, method in methods.items():
-            for target in _targets(method, track, asked.targets, explicit=len(methods) == 1):
+            for target in _targets(method, track, asked):
                 for seed in asked.seeds:
                     if not 0 <= seed < 2**63:
                         raise UsageError(f"seed {seed} is out of range. Use 0 to 2**63 - 1.")
@@ -117,22 +117,23 @@ def make_plan(asked: Asked) -> list[Job]:
     return list(jobs.values())
 
 
-def _targets(method: type[Method], track: Track, asked: Sequence[str], explicit: bool) -> list[Target]:
+def _targets(method: type[Method], track: Track, asked: Asked) -> list[Target]:
+    """The targets that a method is run at: those of the command, else the track's own for its kind."""
     if method.targets == "none":
         return [Target("none")]
-    wanted = [Target.parse(text) for text in asked] if asked else list(track.parsed_targets)
+    wanted = [Target.parse(text) for text in asked.targets] if asked.targets else list(track.parsed_targets)
     if any(target.measure == "none" for target in wanted):
         raise UsageError(f"target none is for the dense control; {method.name} needs macs=R, params=R or auto.")
-    measures = (
-        ("macs", "params", "auto")
-        if method.kind == "structured" and asked
-        else (("macs",) if method.kind == "structured" else ("params", "auto"))
-    )
+    unstructured = method.kind == "unstructured"
+    measures = {"params"} if unstructured else {"macs", "params"} if asked.targets else {"macs"}
+    if method.targets == "any" and (unstructured or asked.targets):
+        measures.add("auto")
     fitting = [target for target in wanted if target.measure in measures]
-    if not fitting and (asked or explicit):
+    named = "all" not in asked.methods
+    if not fitting and named and (asked.targets or len(asked.methods) == 1):
         raise UsageError(
             f"{method.name} is {method.kind} and cannot be run at {', '.join(str(t) for t in wanted)}. "
-            f"Give --target {'macs=0.5' if method.kind == 'structured' else 'params=0.1'}."
+            f"Give --target {'params=0.1' if unstructured else 'macs=0.5'}."
         )
     return fitting
 

@@ -56,6 +56,7 @@ class Measured(_Part):
         macs: multiply-accumulates of one image forward.
         macs_nonzero: the same, counting nonzero weights only.
         params, nonzero: parameters, and those that are not zero.
+        weights, weights_nonzero: the same without biases and normalisation; None in records that have no such count.
         bytes: size of the stored tensors.
         peak_bytes: peak memory of one inference batch of the track's latency batch, weights included.
         latency: at batch 1 and the track's larger batch.
@@ -72,6 +73,8 @@ class Measured(_Part):
     macs_nonzero: Count
     params: Count
     nonzero: Count
+    weights: Count | None = None
+    weights_nonzero: Count | None = None
     bytes: Count
     peak_bytes: Count
     latency: tuple[LatencyRow, ...]
@@ -84,12 +87,14 @@ class Ratios(_Part):
     Attributes:
         macs, params: share that is kept.
         compression: dense parameters / nonzero pruned parameters, biases included.
+        compression_weights: the same without biases and normalisation, as some papers count.
         filters_removed: share of all prunable channels that is gone.
     """
 
     macs: Ratio
     params: Ratio
     compression: Ratio
+    compression_weights: Ratio | None = None
     filters_removed: Fraction
 
 

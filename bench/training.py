@@ -236,7 +236,7 @@ class Trainer:
         if hooks:
             assert self.weights is not None
             assert self.forward is not None
-            step = Step(index, progress, self.network, pixels, labels, self.weights, self.forward)
+            step = Step(index, progress, self.network, pixels, labels, self.weights, self.forward, self._sample)
             for hook in hooks:
                 hook.before_step(step)
         masks = self.weights if self.weights is not None and self.weights.active else None
@@ -255,6 +255,12 @@ class Trainer:
             for hook in hooks:
                 hook.after_step(step)
         return value.detach()
+
+    def _sample(self, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Training images drawn by lot, normalised and not augmented, and their labels."""
+        split = self.data.train
+        drawn = torch.randperm(len(split), generator=generator)[:count].to(split.labels.device)
+        return self.data.normaliser(split.pixels[drawn]), split.labels[drawn]
 
 
 def _cross_entropy(outputs: Tensor, labels: Tensor, smoothing: float) -> Tensor:

@@ -259,7 +259,7 @@ class Trial:
 
     def _afford(self, macs: int) -> None:
         ledger, unit = self.ledger, self.ledger.budget.unit
-        cost = macs / ledger.budget.dense_epoch_macs if unit == "dense_epochs" else 0.0
+        cost = ledger.price(macs)
         if cost > ledger.search_left or ledger.search_left <= 0:
             raise BudgetSpent(
                 f"the search's share of the budget is spent: this call costs {cost:.4g} {unit}, and "

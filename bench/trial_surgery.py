@@ -81,6 +81,33 @@ class TrialSurgery:
         with self._harness():
             return self._engine.fit(ranking, ratios, scope)
 
+    def weights_to_keep(self, ratio: float | None = None) -> int:
+        """How many of the weights that `weights` covers may stay.
+
+        Args:
+            ratio: of the dense network's parameters; None for the target's. Parameters without a mask
+                (normalisation) count, and stay.
+
+        Raises:
+            SurgeryError: the target is no share of parameters, or is below what has no mask.
+        """
+        return self._engine.weights_to_keep(ratio)
+
+    def fit_weights(
+        self, scores: Mapping[str, Tensor], ratio: float | None = None, scope: Scope = "global"
+    ) -> dict[str, Tensor]:
+        """Unstructured masks that meet the target, for `weights.set`: the weights with the highest scores stay.
+
+        Args:
+            scores: a tensor of its shape for every parameter in `weights.masks`, by name.
+            ratio: see `weights_to_keep`.
+            scope: `global` (one threshold over all layers) or `uniform` (the same share of every layer).
+
+        Raises:
+            SurgeryError: the target is no share of parameters, or scores are missing or of another shape.
+        """
+        return self._engine.fit_weights(scores, ratio, scope)
+
     @contextmanager
     def masked(self, keep: Keep) -> Iterator[None]:
         """A context in which the channels outside `keep` are off; the weights are as before on leaving, bit by bit."""

@@ -150,6 +150,7 @@ class HBFP(Method):
 
     name = "hbfp"
     reference = "Basha et al. 2024, arXiv 2102.00160"
+    targets = "any"
     observers = (FilterNorms,)
     Config = HBFPConfig
 

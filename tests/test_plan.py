@@ -70,6 +70,18 @@ def test_all_means_every_method_controls_first(plan: Callable[..., list[Job]]) -
     assert planned[:3] == ["dense", "random", "scratch"]
 
 
+def test_unstructured_methods_take_sizes_in_parameters_and_auto_only_with_a_constraint_of_their_own(
+    tmp_path: Path, smoke_track: Path
+) -> None:
+    track = tmp_path / "both.toml"
+    track.write_text(smoke_track.read_text().replace('"macs=0.25"', '"params=0.1", "auto"'))
+    jobs = make_plan(Asked(("all",), (str(track),)))
+    targets = {name: [str(j.spec.target) for j in jobs if j.spec.method == name] for name in method_classes()}
+    assert targets["olmp"] == ["params=0.1", "auto"]
+    assert targets["magnitude"] == targets["random-weights"] == ["params=0.1"]
+    assert targets["hbfp"] == targets["l1"] == ["macs=0.5"]
+
+
 def test_every_job_carries_the_observers_of_the_whole_plan(plan: Callable[..., list[Job]]) -> None:
     jobs = plan(methods=("l1", "hbfp"), targets=("macs=0.5",))
     assert [[each.name for each in job.observers] for job in jobs] == [["filter-l1"], ["filter-l1"]]
@@ -116,6 +128,12 @@ def test_a_budget_in_seconds_binds_in_seconds(plan: Callable[..., list[Job]]) ->
 @pytest.mark.parametrize(
     ("asked", "said"),
     [
+        (
+            {"methods": ("l1",), "targets": ("auto",)},
+            "l1 is structured and cannot be run at auto. Give --target macs=0.5",
+        ),
+        ({"methods": ("magnitude",), "targets": ("macs=0.5",)}, "magnitude is unstructured and .* --target params=0.1"),
+        ({"methods": ("magnitude", "l1"), "targets": ("macs=0.5",)}, "magnitude is unstructured and cannot be run"),
         ({"methods": ("hbpf",)}, "unknown method 'hbpf'. Did you mean 'hbfp'"),
         ({"methods": ()}, "nothing to run"),
         ({"tracks": ("digits",)}, "unknown track 'digits'. Did you mean 'digits-lenet5'"),

@@ -164,6 +164,42 @@ def test_a_hooks_forward_is_charged_as_search(make_trial: Make) -> None:
     assert counts(trial, "prune") == (0, 48, 3 * 48 * MACS)
 
 
+def test_a_hook_draws_training_images_with_its_own_generator(make_trial: Make) -> None:
+    drawn: list[tuple[Tensor, Tensor]] = []
+    trial = make_trial()
+
+    class Drawing(Hook):
+        def after_step(self, step: Step) -> None:
+            drawn.append(step.sample(10, torch.Generator().manual_seed(step.index // 2)))
+
+    trial.train(epochs=0.5, hooks=[Drawing()])
+    (first, labels), (again, _), (other, _) = drawn
+    assert first.shape == (10, 1, 8, 8) and labels.shape == (10,)
+    assert torch.equal(first, again) and not torch.equal(first, other)
+    train = trial.data.normaliser(trial.data.train.pixels)
+    assert all(any(torch.equal(image, each) for each in train) for image in first)
+
+
+@pytest.mark.parametrize(("target", "ratio", "weights"), [("params=0.5", None, 252), ("macs=0.5", 0.1, 28)])
+def test_a_share_of_the_parameters_in_weights_that_masks_cover(
+    make_trial: Make, target: str, ratio: float | None, weights: int
+) -> None:
+    # 72 + 432 + 28 weights have masks, 28 of normalisation have none: 560 in all
+    trial = make_trial(target=target)
+    assert trial.surgery.weights_to_keep(ratio) == weights
+    scores = {name: torch.rand(mask.shape) for name, mask in trial.surgery.weights.masks.items()}
+    kept = trial.surgery.fit_weights(scores, ratio)
+    assert sum(int(mask.sum()) for mask in kept.values()) == trial.surgery.weights_to_keep(ratio)
+
+
+@pytest.mark.parametrize(
+    ("target", "said"), [("macs=0.5", "macs=0.5 is no share of parameters"), ("params=0.05", "less than the 28 that")]
+)
+def test_a_size_that_weights_cannot_meet_is_refused(make_trial: Make, target: str, said: str) -> None:
+    with pytest.raises(SurgeryError, match=said):
+        make_trial(target=target).surgery.weights_to_keep()
+
+
 def test_a_call_inside_another_call_is_refused(make_trial: Make) -> None:
     trial = make_trial()
 

@@ -15,12 +15,15 @@ class SizeCount:
     Attributes:
         params: trainable or not, a shared one once.
         nonzero: those that are not exactly zero.
+        weights, weights_nonzero: the same without biases and normalisation (parameters of one dimension).
         bytes: of the state dict as a safetensors file, parameters and statistics, uncompressed: zeros take as
             much room as other values.
     """
 
     params: int
     nonzero: int
+    weights: int
+    weights_nonzero: int
     bytes: int
 
 
@@ -36,8 +39,11 @@ def measure_size(network: nn.Module) -> SizeCount:
         seen.add(place)
         tensors[name] = value.detach().cpu().clone().contiguous()
     parameters = list(network.parameters())
+    weights = [p for p in parameters if p.dim() >= 2]
     return SizeCount(
         params=sum(p.numel() for p in parameters),
         nonzero=sum(int(p.detach().count_nonzero()) for p in parameters),
+        weights=sum(p.numel() for p in weights),
+        weights_nonzero=sum(int(p.detach().count_nonzero()) for p in weights),
         bytes=len(safetensors.torch.save(tensors)),
     )

@@ -67,6 +67,8 @@ def measure(
         macs_nonzero=macs_nonzero(network, data.shape),
         params=size.params,
         nonzero=size.nonzero,
+        weights=size.weights,
+        weights_nonzero=size.weights_nonzero,
         bytes=size.bytes,
         peak_bytes=peak_bytes(network, data.shape, batch),
         latency=tuple(LatencyRow(**asdict(row)) for row in latency),

@@ -118,6 +118,33 @@ class Surgery:
             raise SurgeryError(f"target {self.target} has no size to fit: choose widths yourself.")
         return fit(self._groups, ratio * self._dense[measure], measure, ranking, ratios, scope)
 
+    def weights_to_keep(self, ratio: float | None = None) -> int:
+        """How many of the weights that masks cover may stay so that the network has `ratio` of the dense parameters.
+
+        Args:
+            ratio: None for the target's. Parameters without a mask (normalisation) count, and stay.
+
+        Raises:
+            SurgeryError: the target is no share of parameters, or is less than the parameters without a mask.
+        """
+        if ratio is None:
+            if self.target.measure != "params" or self.target.ratio is None:
+                raise SurgeryError(f"target {self.target} is no share of parameters to fit: use params=R.")
+            ratio = self.target.ratio
+        count = round(ratio * self._dense["params"]) - (self.params - self.weights.total)
+        if count < 1:
+            raise SurgeryError(
+                f"{ratio:g} of {self._dense['params']} parameters is less than the {self.params - self.weights.total} "
+                "that are not pruned (normalisation). Give a larger target."
+            )
+        return min(count, self.weights.total)
+
+    def fit_weights(
+        self, scores: Mapping[str, Tensor], ratio: float | None = None, scope: Scope = "global"
+    ) -> dict[str, Tensor]:
+        """Masks that keep the weights with the highest scores; see `weights_to_keep` and `bench.surgery.weights`."""
+        return self.weights.highest(scores, self.weights_to_keep(ratio), scope)
+
     def remove(self, keep: Keep, proven: bool = False) -> Removal:
         """Removes the channels outside `keep`, physically and in place; see `bench.surgery.remove`.
 

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.errors import SurgeryError, unknown_name
+from bench.surgery.fit import Scope
 from bench.surgery.remove import SlicePlan
 
 __all__ = ["WeightMasks"]
@@ -80,6 +81,45 @@ class WeightMasks:
             self._masks[name] = mask.detach().clone().to(self._masks[name].device)
         self._active = not all(bool(mask.all()) for mask in self._masks.values())
 
+    def highest(self, scores: Mapping[str, Tensor], keep: int, scope: Scope = "global") -> dict[str, Tensor]:
+        """Masks that keep the `keep` weights with the highest scores, for `set`.
+
+        Args:
+            scores: a tensor of its shape for every parameter covered, by name.
+            keep: how many stay; of equal scores the first ones do.
+            scope: `global` (one threshold over all layers) or `uniform` (the same share of every layer, its bias
+                included). In either every layer keeps one weight, so that no network is cut in two.
+
+        Raises:
+            SurgeryError: a parameter has no scores, or they are not of its shape.
+        """
+        for name, mask in self._masks.items():
+            if name not in scores or scores[name].shape != mask.shape:
+                given = list(scores[name].shape) if name in scores else "none"
+                raise SurgeryError(f"scores of {name}: {given}. Give one for each of its weights, {list(mask.shape)}.")
+        plain = torch.contiguous_format
+        layers = [
+            {name: scores[name].detach().clone(memory_format=plain) for name in names} for names in self.layers.values()
+        ]
+        for layer in layers:
+            first = next(iter(layer.values())).view(-1)
+            first[first.argmax()] = torch.inf
+        if scope == "global":
+            return _highest({name: each for layer in layers for name, each in layer.items()}, keep)
+        masks: dict[str, Tensor] = {}
+        for layer in layers:
+            masks |= _highest(layer, max(1, round(keep / self.total * sum(each.numel() for each in layer.values()))))
+        return masks
+
+    @property
+    def layers(self) -> dict[str, tuple[str, ...]]:
+        """Layer name -> the names of its parameters that are covered (weight and bias)."""
+        found: dict[str, tuple[str, ...]] = {}
+        for name in self._masks:
+            layer = name.rpartition(".")[0]
+            found[layer] = (*found.get(layer, ()), name)
+        return found
+
     @torch.no_grad()
     def apply_(self) -> None:
         """Zeroes the masked weights in place."""
@@ -138,3 +178,16 @@ class WeightMasks:
             if mask.device != parameter.device:
                 mask = self._masks[name] = mask.to(parameter.device)
             yield parameter, mask
+
+
+def _highest(scores: Mapping[str, Tensor], keep: int) -> dict[str, Tensor]:
+    """Masks over the `keep` highest of all these scores together."""
+    flat = torch.cat([each.flatten() for each in scores.values()])
+    if keep >= flat.numel():
+        return {name: torch.ones_like(each, dtype=torch.bool) for name, each in scores.items()}
+    threshold = flat.kthvalue(flat.numel() - keep + 1).values
+    mask = flat > threshold
+    equal = (flat == threshold).nonzero().flatten()
+    mask[equal[: keep - int(mask.sum())]] = True
+    parts = mask.split([each.numel() for each in scores.values()])
+    return {name: part.view(each.shape) for (name, each), part in zip(scores.items(), parts, strict=True)}

@@ -53,6 +53,7 @@ class Fuse:
 def arm(fuse: Fuse) -> None:
     """Puts the fuse's events into the code that this process will run."""
     rename, unlink, append, step, call = Path.replace, Path.unlink, FileJournal._append, Trainer._step, Trial._call
+    hook_forward = Trial._hook_forward
     save, look, remove = bench.journal.codec.save_file, bench.trial.measure_accuracy, bench.run.shutil.rmtree
 
     def replace(path: Path, target: Path) -> Path:
@@ -95,11 +96,16 @@ def arm(fuse: Fuse) -> None:
         fuse.event("in an evaluation")
         return look(*arguments)
 
+    def searched(*arguments: Any) -> Any:
+        fuse.event("in a search")
+        return hook_forward(*arguments)
+
     def removed(*arguments: Any, **options: Any) -> None:
         fuse.event("before the journal goes")
         remove(*arguments, **options)
 
     Path.unlink = unlinked
+    Trial._hook_forward = searched  # type: ignore[method-assign]
     Path.replace, FileJournal._append, Trainer._step, Trial._call = replace, appended, stepped, called
     bench.journal.codec.save_file, bench.trial.measure_accuracy, bench.run.shutil.rmtree = saved, looked, removed
 

@@ -79,6 +79,12 @@ KILLS: dict[str, list[tuple[str, int]]] = {
     "l1": [("in a step", 5), ("in the middle of a file", 11), ("in the middle of a line", 1), ("before a rename", 2)],
     "random": [("after a line", 1), ("in a step", 17), ("after a rename", 25), ("before the journal goes", 1)],
     "scratch": [("between calls", 2), ("in a step", 33), ("in the middle of a file", 9), ("after a line", 1)],
+    "olmp": [
+        ("in a search", 30), ("in a step", 3), ("in a search", 70), ("in the middle of a file", 5), ("in a search", 1),
+        ("in a step", 4), ("in the middle of a line", 1),
+        ("after a line", 1),
+    ],
+    "magnitude": [("in a step", 4), ("in a step", 5), ("after a line", 1), ("in the middle of a file", 4)],
     "dense": [("in a step", 1), ("in an evaluation", 1), ("after a line", 1)],
     "searcher": [
         ("in a step", 6), ("after a line", 1), ("in an evaluation", 4), ("in the middle of a line", 1),
@@ -122,7 +128,12 @@ def killer(tmp_path_factory: pytest.TempPathFactory, smoke_track: Path) -> Calla
 
 
 def words(method: str, track: Path) -> list[str]:
-    target = [] if method == "dense" else ["--target", "macs=0.25"]
+    targets = {
+        "dense": [],
+        "olmp": ["--target", "params=0.1", "--set", "batch=10", "--set", "searches=4"],
+        "magnitude": ["--target", "params=0.1"],
+    }
+    target = targets.get(method, ["--target", "macs=0.25"])
     return ["run", "--method", method, "--track", str(track), "--budget", "4ep", "--wandb", "off", *target]
 
 
@@ -186,4 +197,4 @@ def test_a_killed_run_has_no_record_before_its_end_and_no_journal_after_it(told:
 
 def test_over_all_methods_there_are_twenty_kills_and_more_at_every_kind_of_event() -> None:
     assert sum(len(kills) for kills in KILLS.values()) >= 20
-    assert len({event for kills in KILLS.values() for event, _ in kills}) == 10
+    assert len({event for kills in KILLS.values() for event, _ in kills}) == 11

@@ -19,7 +19,24 @@ def test_size_by_hand() -> None:
         network[1].bias.fill_(1)
     size = measure_size(network)
     assert (size.params, size.nonzero) == (15 + 6, 15 + 6 - 4)
+    assert (size.weights, size.weights_nonzero) == (12, 12 - 4)
     assert size.bytes == len(safetensors.torch.save(network.state_dict()))
+
+
+def test_size_of_a_sparse_network_with_biases_and_without() -> None:
+    # a convolution of 2 x 1 x 3 x 3 weights and 2 biases, a linear layer of 4 x 2 weights and 4 biases
+    network = nn.Sequential(nn.Conv2d(1, 2, 3), nn.Flatten(), nn.Linear(2, 4))
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.zero_()
+        network[0].weight[0, 0, 1, 1] = 0.5
+        network[0].weight[1, 0, 0, 2] = -1e-30
+        network[0].bias[1] = 2.0
+        network[2].weight[3] = torch.tensor([1.0, -1.0])
+        network[2].bias[:3] = 1.0
+    size = measure_size(network)
+    assert (size.params, size.nonzero) == (18 + 2 + 8 + 4, 2 + 1 + 2 + 3)
+    assert (size.weights, size.weights_nonzero) == (18 + 8, 2 + 2)
 
 
 def test_a_shared_weight_is_counted_and_stored_once() -> None:

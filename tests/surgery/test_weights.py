@@ -95,3 +95,64 @@ def test_state_dict_round_trip_and_refusals(build):
         other.set({"conv9.bias": torch.ones(6, dtype=torch.bool)})
     with pytest.raises(SurgeryError, match=r"fc9.*Did you mean"):
         WeightMasks(build("plain"), ["fc9.weight"])
+
+
+# -- keeping the highest ------------------------------------------------------------------------------------------
+
+
+def scores_of(masks, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    return {name: torch.rand(mask.shape, generator=generator) for name, mask in masks.masks.items()}
+
+
+def counts(masks):
+    return {name: int(mask.sum()) for name, mask in masks.items()}
+
+
+def test_exactly_as_many_as_wanted_are_kept_those_with_the_highest_scores(build):
+    masks = WeightMasks(build("plain"))
+    scores = scores_of(masks)
+    kept = masks.highest(scores, 100)
+    assert sum(counts(kept).values()) == 100
+    lowest_kept = min(scores[name][mask].min() for name, mask in kept.items() if mask.any())
+    assert lowest_kept > max(scores[name][~mask].max() for name, mask in kept.items() if not mask.all())
+
+
+def test_of_equal_scores_exactly_as_many_as_wanted_are_kept(build):
+    masks = WeightMasks(build("plain"))
+    equal = {name: torch.ones(mask.shape) for name, mask in masks.masks.items()}
+    assert sum(counts(masks.highest(equal, 57)).values()) == 57
+
+
+@pytest.mark.parametrize("scope", ["global", "uniform"])
+def test_every_layer_keeps_a_weight(build, scope):
+    masks = WeightMasks(build("plain"))
+    scores = {name: score - 5 * name.startswith("conv1") for name, score in scores_of(masks).items()}
+    kept = masks.highest(scores, len(masks.layers) + 3, scope)
+    assert all(any(kept[name].any() for name in names) for names in masks.layers.values())
+    assert torch.equal(kept["conv1.weight"].flatten().nonzero()[0, 0], scores["conv1.weight"].argmax())
+
+
+def test_uniform_keeps_the_same_share_of_every_layer(build):
+    masks = WeightMasks(build("plain"))
+    kept = masks.highest(scores_of(masks), masks.total // 4, "uniform")
+    for names in masks.layers.values():
+        total = sum(masks.masks[name].numel() for name in names)
+        assert sum(int(kept[name].sum()) for name in names) == pytest.approx(total / 4, abs=1)
+
+
+def test_channels_last_scores_are_taken_in_their_own_order(build):
+    masks = WeightMasks(build("plain"))
+    scores = scores_of(masks)
+    last = {n: s.contiguous(memory_format=torch.channels_last) if s.dim() == 4 else s for n, s in scores.items()}
+    first, second = masks.highest(scores, 40), masks.highest(last, 40)
+    assert all(torch.equal(mask, second[name]) for name, mask in first.items())
+
+
+def test_scores_of_another_shape_and_missing_ones_are_refused(build):
+    masks = WeightMasks(build("plain"))
+    scores = scores_of(masks)
+    with pytest.raises(SurgeryError, match=r"scores of conv1.bias: none\. Give one for each of its weights"):
+        masks.highest({name: each for name, each in scores.items() if name != "conv1.bias"}, 10)
+    with pytest.raises(SurgeryError, match=r"conv1.bias: \[2\]"):
+        masks.highest({**scores, "conv1.bias": torch.ones(2)}, 10)
