@@ -35,7 +35,7 @@ from bench.record import SCHEMA, Point
 from bench.resume import TrainingSaver
 from bench.spec import RunSpec, digest, package_sha256
 from bench.store import Store, write_atomically, write_text
-from bench.surgery import ChannelGroup, trace_groups
+from bench.surgery import ChannelGroup
 from bench.training import Allowance, Trainer, autocast
 
 __all__ = ["Dense", "build", "dense_key", "dense_network"]
@@ -231,6 +231,8 @@ def _train(
 
 def _groups(network: nn.Module, data: Data, prunable: Sequence[str] | None) -> tuple[ChannelGroup, ...]:
     """The groups that observers see; none where the network offers none, which a method will be told."""
+    from bench.surgery.trace import trace_groups  # see bench.surgery.surgery
+
     try:
         return tuple(trace_groups(network, data.shape, prunable))
     except NotPrunable:

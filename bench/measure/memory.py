@@ -5,7 +5,6 @@ are not seen. On a GPU it is what torch's allocator handed out: workspaces and i
 included.
 """
 
-import gc
 import weakref
 from itertools import chain
 from typing import Any
@@ -61,7 +60,6 @@ def peak_bytes(network: nn.Module, shape: tuple[int, ...], batch: int) -> int:
     """
     device = device_of(network)
     weights = list(chain(network.parameters(), network.buffers()))
-    gc.collect()
     with measuring(network), torch.no_grad():
         if device.type != "cuda":
             images = torch.zeros(batch, *shape, device=device, dtype=dtype_of(network))

@@ -8,7 +8,6 @@ from bench.surgery.keep import Keep, full_keep
 from bench.surgery.mask import masked
 from bench.surgery.remove import Removal, SlicePlan, remove
 from bench.surgery.surgery import Surgery
-from bench.surgery.trace import trace_groups
 from bench.surgery.weights import WeightMasks
 
 __all__ = [
@@ -30,5 +29,4 @@ __all__ = [
     "read_network",
     "remove",
     "save_network",
-    "trace_groups",
 ]

@@ -13,7 +13,6 @@ from bench.surgery.keep import Keep, full_keep
 from bench.surgery.mask import masked
 from bench.surgery.proof import bare_copy
 from bench.surgery.remove import Removal, remove
-from bench.surgery.trace import trace_groups
 from bench.surgery.weights import WeightMasks
 from bench.target import Target
 
@@ -164,5 +163,7 @@ class Surgery:
     @property
     def _groups(self) -> Groups:
         if self._traced is None:
+            from bench.surgery.trace import trace_groups  # torch-pruning: seconds, and only who prunes needs it
+
             self._traced = trace_groups(self.network, self._shape, self._prunable)
         return self._traced

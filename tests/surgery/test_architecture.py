@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from bench.errors import StoreError, SurgeryError
-from bench.surgery import load_tensors_into, read_network, remove, save_network, trace_groups
+from bench.surgery import load_tensors_into, read_network, remove, save_network
+from bench.surgery.trace import trace_groups
 
 SHAPE = (3, 8, 8)
 

@@ -8,7 +8,8 @@ import torch
 
 from bench.errors import NotPrunable, SurgeryError
 from bench.networks.registry import network as network_named
-from bench.surgery import fit, l1_norms, trace_groups
+from bench.surgery import fit, l1_norms
+from bench.surgery.trace import trace_groups
 
 SHAPE = (3, 8, 8)
 

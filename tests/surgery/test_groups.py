@@ -9,7 +9,8 @@ from torch import nn
 
 from bench.errors import NotPrunable, SurgeryError, UsageError
 from bench.networks.registry import network as network_named
-from bench.surgery import remove, trace_groups
+from bench.surgery import remove
+from bench.surgery.trace import trace_groups
 
 SHAPE = (3, 8, 8)
 

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from bench.errors import SurgeryError
-from bench.surgery import full_keep, masked, trace_groups
+from bench.surgery import full_keep, masked
+from bench.surgery.trace import trace_groups
 
 SHAPE = (3, 8, 8)
 

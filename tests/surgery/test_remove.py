@@ -10,7 +10,8 @@ from torch import nn
 from bench.errors import SurgeryError
 from bench.measure.macs import count_macs
 from bench.networks.registry import network as network_named
-from bench.surgery import SlicePlan, masked, remove, trace_groups
+from bench.surgery import SlicePlan, masked, remove
+from bench.surgery.trace import trace_groups
 
 SHAPE = (3, 8, 8)
 SMALL = ("plain", "flatten", "residual", "depthwise", "concat")

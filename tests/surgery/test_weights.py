@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from bench.errors import SurgeryError
-from bench.surgery import WeightMasks, remove, trace_groups
+from bench.surgery import WeightMasks, remove
+from bench.surgery.trace import trace_groups
 
 SHAPE = (3, 8, 8)
 
