@@ -208,6 +208,7 @@ def results(store: Path) -> dict[str, Any]:
 needs_proc = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks processes up in /proc")
 
 
+@pytest.mark.xdist_group("stopping")
 @pytest.mark.slow
 @needs_proc
 @pytest.mark.parametrize("command", [1, 2], indirect=True, ids=["one process", "two workers"])
@@ -238,6 +239,7 @@ def test_stopped_once_and_twice_nothing_is_lost_and_the_same_command_ends_like_a
     assert ended.items() <= calm.items()
 
 
+@pytest.mark.xdist_group("stopping")
 @pytest.mark.slow
 @needs_proc
 @pytest.mark.parametrize("command", [1, 2], indirect=True, ids=["one process", "two workers"])
