@@ -127,7 +127,7 @@ def words(method: str, track: Path) -> list[str]:
     targets = {
         "dense": [],
         "olmp": ["--target", "params=0.1", "--set", "batch=10", "--set", "searches=4"],
-        "magnitude": [("in a step", 4), ("in the middle of a file", 4)],
+        "magnitude": ["--target", "params=0.1"],
     }
     target = targets.get(method, ["--target", "macs=0.25"])
     return ["run", "--method", method, "--track", str(track), "--budget", "4ep", "--wandb", "off", *target]
