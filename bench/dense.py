@@ -88,7 +88,7 @@ def dense_key(spec: RunSpec, data: Data) -> str:
         "torch": torch.__version__,
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
     }
-    return f"{track.name}-s{spec.seed}-{digest(parts)[:12]}"
+    return f"{track.dataset}-{track.network.replace(':', '-')}-s{spec.seed}-{digest(parts)[:12]}"
 
 
 def dense_network(
