@@ -71,11 +71,28 @@ def _networks() -> list[Row]:
     ]
 
 
+def _claims() -> list[Row]:
+    from bench.claims import claim_names, load_claim
+
+    return [
+        {
+            "name": claim.name,
+            "method": claim.method,
+            "track": claim.base,
+            "numbers": "; ".join(f"{n.measure} {n.claimed:g} {n.unit}" for n in claim.numbers if n.published),
+            "paper": claim.paper,
+            "run it with": claim.command,
+        }
+        for claim in map(load_claim, claim_names())
+    ]
+
+
 _LISTS: dict[str, Callable[[], list[Row]]] = {
     "methods": _methods,
     "tracks": _tracks,
     "datasets": _datasets,
     "networks": _networks,
+    "claims": _claims,
 }
 
 

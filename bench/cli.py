@@ -25,8 +25,9 @@ StoreOption = Annotated[Path, typer.Option("--store", help="Folder of the runs."
 Names = Annotated[list[str] | None, typer.Option(help="Name, or several with commas; may be given again.")]
 
 
-def _names(values: list[str] | None, default: str) -> tuple[str, ...]:
-    return tuple(name for value in values or [default] for name in value.split(",") if name)
+def _names(values: list[str] | None) -> tuple[str, ...]:
+    names = tuple(name for value in values or () for name in value.split(",") if name)
+    return names or (("",) if values else ())  # a lone comma is a mistake, not a wish for the default
 
 
 def _data_folder(given: Path | None) -> Path:
@@ -44,6 +45,9 @@ def run(
     track: Annotated[list[str] | None, typer.Option(help="Track, or a TOML file.  [default: digits-lenet5]")] = None,
     target: Annotated[list[str] | None, typer.Option(help="Such as macs=0.5; default: the track's.")] = None,
     seed: Annotated[list[int] | None, typer.Option(help="Seed; may be given again.  [default: 0]")] = None,
+    claim: Annotated[
+        list[str] | None, typer.Option(help="A paper's claim, on its own schedule, with its control.")
+    ] = None,
     budget: Annotated[str | None, typer.Option(help="30ep or 600s instead of the track's budget.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     store: StoreOption = DEFAULT_STORE,
@@ -66,13 +70,14 @@ def run(
     from bench.session import Session
 
     asked = Asked(
-        methods=_names(method, "hbfp"),
-        tracks=_names(track, "digits-lenet5"),
+        methods=_names(method),
+        tracks=_names(track),
         targets=tuple(target or ()),
-        seeds=tuple(dict.fromkeys(seed or [0])),
+        seeds=tuple(dict.fromkeys(seed or ())),
         settings=tuple(set_ or ()),
         budget=budget,
         device=resolve_device(device),
+        claims=_names(claim),
     )
     session = Session(store, _data_folder(data), wandb, executor, workers, quiet=as_json)
     raise typer.Exit(session.run(asked, retry_failed, as_json))
@@ -80,7 +85,7 @@ def run(
 
 @app.command("list")
 def list_(
-    what: Annotated[str, typer.Argument(help="methods, tracks, datasets or networks.")],
+    what: Annotated[str, typer.Argument(help="methods, tracks, datasets, networks or claims.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """List what is installed."""
@@ -131,6 +136,25 @@ def leaderboard(
         import webbrowser
 
         webbrowser.open(page.resolve().as_uri())
+
+
+@app.command()
+def claims(
+    names: Annotated[list[str] | None, typer.Argument(metavar="[CLAIM]...", help="Claims; default: all.")] = None,
+    store: StoreOption = DEFAULT_STORE,
+    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON array.")] = False,
+) -> None:
+    """Compare what papers claim with what was measured, from the store and the committed results."""
+    from bench.claims import claim_names, load_claim
+    from bench.leaderboard.verdicts import as_json as values
+    from bench.leaderboard.verdicts import verdicts
+    from bench.session import all_records, print_verdicts
+
+    found = verdicts([load_claim(name) for name in names or claim_names()], all_records(store)[0])
+    if as_json:
+        print(json.dumps([values(verdict) for verdict in found], indent=1))
+    else:
+        print_verdicts(found)
 
 
 @app.command()

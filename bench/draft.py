@@ -1,6 +1,7 @@
 """A record in the making: filled step by step, so that a run that fails still leaves what it had."""
 
 from dataclasses import dataclass, field
+from statistics import fmean
 from typing import Any
 
 from bench.budget import Ledger
@@ -85,6 +86,7 @@ def ratios_of(dense: Measured, pruned: Measured, layers: tuple[Layer, ...], prun
         compression=dense.params / max(1, pruned.nonzero),
         compression_weights=dense.weights / max(1, pruned.weights_nonzero or 0) if dense.weights else None,
         filters_removed=1 - after / before if before else 0.0,
+        filters_removed_by_layer=fmean(1 - row.width_after / row.width_before for row in rows) if rows else 0.0,
     )
 
 

@@ -2,13 +2,14 @@
 
 import json
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from pydantic import ValidationError
 
-from bench.budget import Request
+from bench.budget import Request, Unit
+from bench.claims import Claim, load_claim
 from bench.errors import UsageError, unknown_name
 from bench.manifest import device_class
 from bench.method import Config, Method, Observer
@@ -32,15 +33,19 @@ class Asked:
         settings: `KEY=VALUE` for every method that has it, `METHOD.KEY=VALUE` for one.
         budget: `30ep`, `600s`, `dense_epochs`, `device_seconds`, or None for the track's own.
         device: `cpu` or `cuda`.
+        claims: names of claims, or TOML files, instead of tracks; each brings its targets, settings and budget.
+
+    Without methods and seeds, a claim's own are run (with the `dense` control), else `hbfp` and seed 0.
     """
 
-    methods: tuple[str, ...] = ("hbfp",)
-    tracks: tuple[str, ...] = ("digits-lenet5",)
+    methods: tuple[str, ...] = ()
+    tracks: tuple[str, ...] = ()
     targets: tuple[str, ...] = ()
-    seeds: tuple[int, ...] = (0,)
+    seeds: tuple[int, ...] = ()
     settings: tuple[str, ...] = ()
     budget: str | None = None
     device: Literal["cpu", "cuda"] = "cpu"
+    claims: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -86,35 +91,79 @@ def make_plan(asked: Asked) -> list[Job]:
     Raises:
         UsageError: a name, a setting, a target, a budget or a track file is wrong.
     """
-    names = tuple(method_classes()) if "all" in asked.methods else tuple(dict.fromkeys(asked.methods))
+    if asked.claims:
+        return [job for name in dict.fromkeys(asked.claims) for job in _claimed(load_claim(name), name, asked)]
+    wanted = asked.methods or ("hbfp",)
+    names = tuple(method_classes()) if "all" in wanted else tuple(dict.fromkeys(wanted))
     methods = {name: method_class(name) for name in names}
     configs = _configs(methods, asked.settings)
-    observers = tuple(dict.fromkeys(each for method in methods.values() for each in method.observers))
-    kind = device_class(asked.device)
+    observers = _observers(methods.values())
     jobs: dict[str, Job] = {}
-    for track_name in dict.fromkeys(asked.tracks):
-        track = load_track(track_name)
-        track, unit = _budgeted(track, asked.budget)
+    for track_name in dict.fromkeys(asked.tracks or ("digits-lenet5",)):
+        track, unit = _budgeted(load_track(track_name), asked.budget)
         for name, method in methods.items():
             for target in _targets(method, track, asked):
-                for seed in asked.seeds:
-                    if not 0 <= seed < 2**63:
-                        raise UsageError(f"seed {seed} is out of range. Use 0 to 2**63 - 1.")
-                    spec = RunSpec(
-                        method=name,
-                        config=configs[name],
-                        method_sha256=source_sha256(method.__module__),
-                        track=track,
-                        unit=unit,
-                        target=target,
-                        seed=seed,
-                        device=asked.device,
-                        device_class=kind,
-                    )
+                for seed in asked.seeds or (0,):
+                    spec = _spec(method, configs[name], track, unit, target, seed, asked)
                     jobs[spec.run_id] = Job(spec, _command(spec, method, track_name, asked), observers)
     if not jobs:
         raise UsageError("nothing to run: no target fits these methods. Give one with --target.")
     return list(jobs.values())
+
+
+def _claimed(claim: Claim, given: str, asked: Asked) -> list[Job]:
+    """The jobs of a claim: its method and rivals at the targets of its numbers, and the `dense` control."""
+    for option, value in (
+        ("--track", asked.tracks),
+        ("--budget", asked.budget),
+        ("--set", asked.settings),
+    ):
+        if value:
+            raise UsageError(f"{option} does not go with --claim: a claim brings its own. Leave one of them out.")
+    every = (*claim.methods, "dense")
+    if wrong := [name for name in asked.methods if name not in every]:
+        raise unknown_name(f"method of claim {claim.name}", wrong[0], every)
+    targets = [str(Target.parse(text)) for text in asked.targets]
+    if wrong := [text for text in targets if text not in claim.track.targets]:
+        raise unknown_name(f"target of claim {claim.name}", wrong[0], claim.track.targets)
+    methods = {name: method_class(name) for name in every if name in (asked.methods or every)}
+    configs = _configs(methods, claim.setting_words() if claim.method in methods else ())
+    observers = _observers(methods.values())
+    jobs: dict[str, Job] = {}
+    for name, method in methods.items():
+        named = [number.target for number in claim.numbers if name in (claim.method, number.rival)]
+        for text in dict.fromkeys(named) if name != "dense" else ["none"]:
+            if targets and text not in targets and name != "dense":
+                continue
+            for seed in asked.seeds or claim.seeds:
+                spec = _spec(method, configs[name], claim.track, "dense_epochs", Target.parse(text), seed, asked)
+                words = ["bench", "run", "--claim", given, "--method", name, "--seed", str(seed)]
+                words += ["--target", text] if name != "dense" else []
+                words += ["--device", asked.device] if asked.device != "cpu" else []
+                jobs[spec.run_id] = Job(spec, shlex.join(words), observers)
+    return list(jobs.values())
+
+
+def _spec(
+    method: type[Method], config: dict[str, Any], track: Track, unit: Unit, target: Target, seed: int, asked: Asked
+) -> RunSpec:
+    if not 0 <= seed < 2**63:
+        raise UsageError(f"seed {seed} is out of range. Use 0 to 2**63 - 1.")
+    return RunSpec(
+        method=method.name,
+        config=config,
+        method_sha256=source_sha256(method.__module__),
+        track=track,
+        unit=unit,
+        target=target,
+        seed=seed,
+        device=asked.device,
+        device_class=device_class(asked.device),
+    )
+
+
+def _observers(methods: Iterable[type[Method]]) -> tuple[type[Observer], ...]:
+    return tuple(dict.fromkeys(each for method in methods for each in method.observers))
 
 
 def _targets(method: type[Method], track: Track, asked: Asked) -> list[Target]:
@@ -130,7 +179,7 @@ def _targets(method: type[Method], track: Track, asked: Asked) -> list[Target]:
         measures.add("auto")
     fitting = [target for target in wanted if target.measure in measures]
     named = "all" not in asked.methods
-    if not fitting and named and (asked.targets or len(asked.methods) == 1):
+    if not fitting and named and (asked.targets or len(asked.methods) <= 1):
         raise UsageError(
             f"{method.name} is {method.kind} and cannot be run at {', '.join(str(t) for t in wanted)}. "
             f"Give --target {'params=0.1' if unstructured else 'macs=0.5'}."
@@ -138,7 +187,7 @@ def _targets(method: type[Method], track: Track, asked: Asked) -> list[Target]:
     return fitting
 
 
-def _budgeted(track: Track, text: str | None) -> tuple[Track, Any]:
+def _budgeted(track: Track, text: str | None) -> tuple[Track, Unit]:
     if text is None:
         return track, "dense_epochs"
     request = Request.parse(text)

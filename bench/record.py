@@ -55,6 +55,7 @@ class Measured(_Part):
         correct_test: per-image correct bits of the test split, base64 of packed bits.
         macs: multiply-accumulates of one image forward.
         macs_nonzero: the same, counting nonzero weights only.
+        macs_convolutions: those of convolutions alone, as some papers count; None in records without this count.
         params, nonzero: parameters, and those that are not zero.
         weights, weights_nonzero: the same without biases and normalisation; None in records that have no such count.
         bytes: size of the stored tensors.
@@ -71,6 +72,7 @@ class Measured(_Part):
     correct_test: str
     macs: Count
     macs_nonzero: Count
+    macs_convolutions: Count | None = None
     params: Count
     nonzero: Count
     weights: Count | None = None
@@ -89,6 +91,7 @@ class Ratios(_Part):
         compression: dense parameters / nonzero pruned parameters, biases included.
         compression_weights: the same without biases and normalisation, as some papers count.
         filters_removed: share of all prunable channels that is gone.
+        filters_removed_by_layer: mean over the prunable layers of the share of each that is gone.
     """
 
     macs: Ratio
@@ -96,6 +99,7 @@ class Ratios(_Part):
     compression: Ratio
     compression_weights: Ratio | None = None
     filters_removed: Fraction
+    filters_removed_by_layer: Fraction | None = None
 
 
 class Layer(_Part):

@@ -179,7 +179,7 @@ def _measure_dense(dense: Dense, data: Data, spec: RunSpec, latency: tuple[Laten
         kept = Measured.model_validate_json(path.read_bytes())
     except (OSError, ValueError):
         kept = None
-    if kept is None or kept.weights is None or kept.weights_sha256 != dense.weights_sha256:
+    if kept is None or kept.macs_convolutions is None or kept.weights_sha256 != dense.weights_sha256:
         kept = measure(dense.network, data, spec.precision, batch, latency, data.classes)
         write_text(path, kept.model_dump_json(indent=1))
     return kept.model_copy(update={"latency": rows})

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
@@ -22,7 +23,10 @@ from bench.tables import results_table
 from bench.tracking import Published, Tracker
 from bench.wandb_mode import choose_mode
 
-__all__ = ["Session", "all_records", "find_record", "plain_progress"]
+if TYPE_CHECKING:
+    from bench.leaderboard.verdicts import Verdict
+
+__all__ = ["Session", "all_records", "find_record", "plain_progress", "print_verdicts"]
 
 
 _STOPPING = "stopping: each run is kept where it is (Ctrl-C again stops at once)"
@@ -54,6 +58,21 @@ def find_record(name: str, store: Path) -> tuple[Record, Path]:
             return parse_record(chosen.read_bytes(), str(chosen)), chosen.parent
     record = Store(store).find(name)
     return record, Store(store).folder(record.run_id)
+
+
+def print_verdicts(found: Sequence["Verdict"]) -> None:
+    """Verdicts as a table; below it why they are what they are and, for what was not run, the command."""
+    from bench.leaderboard.verdict_cells import verdict_table
+
+    console = Console() if sys.stdout.isatty() else Console(width=220)
+    console.print(verdict_table(found))
+    for verdict in found:
+        name = f"{verdict.claim.name}, {verdict.number.measure} at {verdict.number.target}"
+        line = f"{name}: {verdict.word}: {verdict.why}"
+        if verdict.word == "not run":
+            hours = "" if verdict.hours is None else f" (about {verdict.hours:.2g} device-hours; {verdict.hours_basis})"
+            line += f". Run it: {verdict.command}{hours}"
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def plain_progress(label: str) -> Callable[[str, float], None]:

@@ -218,7 +218,14 @@ def _bitwise(then: Record, now: Record) -> Iterator[str]:
         again = now.ledger.get(phase)
         counts = [s.model_dump(exclude={"device_seconds"}) if s else None for s in (spent, again)]
         yield from _same(f"ledger, {phase}", *counts)
-    yield from _same("ratios", then.ratios, now.ratios)
+    yield from _same("ratios", *_known_ratios(then, now))
+
+
+def _known_ratios(then: Record, now: Record) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The ratios that the older record has: later versions added some."""
+    known = then.ratios.model_dump(exclude_none=True) if then.ratios else {}
+    again = now.ratios.model_dump() if now.ratios else {}
+    return known, {name: again.get(name) for name in known}
 
 
 def _tolerant(then: Record, now: Record) -> Iterator[str]:

@@ -90,6 +90,7 @@ class Row:
         macs, macs_nonzero: of the pruned network; `macs_nonzero` counts nonzero weights only.
         macs_ratio, macs_nonzero_ratio, params_ratio: shares of the dense network that are kept, means.
         compression: dense parameters / nonzero parameters left, mean over seeds.
+        compression_weights: the same without biases and normalisation; None where a record has no such count.
         latency: by batch size.
         device_seconds: time that a run held the device, mean over seeds.
         spent: share of the budget that was spent, mean over seeds; None where the records do not tell.
@@ -110,6 +111,7 @@ class Row:
     macs_nonzero_ratio: float
     params_ratio: float
     compression: float
+    compression_weights: float | None
     latency: tuple[LatencyChange, ...]
     device_seconds: float
     spent: float | None

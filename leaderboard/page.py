@@ -6,17 +6,21 @@ jinja2, and inside plots by `bench.leaderboard.plot`.
 
 import hashlib
 import re
-from collections.abc import Iterable
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
 from importlib.resources import files
 from pathlib import Path
 from urllib.parse import quote
 
 import jinja2
 
+from bench.claims import claim_names, load_claim
 from bench.leaderboard.board import TrackSummary
 from bench.leaderboard.cells import columns, heading
 from bench.leaderboard.plot import colours, plot_json
 from bench.leaderboard.summary import summarise
+from bench.leaderboard.verdict_cells import COLUMNS
+from bench.leaderboard.verdicts import Verdict, verdicts
 from bench.record import Record
 from bench.store import Unreadable, write_atomically
 
@@ -40,11 +44,15 @@ def write_leaderboard(records: Iterable[Record], unreadable: Iterable[Unreadable
     Raises:
         StoreError: `out` cannot be written.
     """
-    board = summarise(records, unreadable)
+    records = list(records)
+    claims = [load_claim(name) for name in claim_names()]
+    claimed = {claim.track.name for claim in claims}
+    found = verdicts(claims, records)
+    board = summarise((record for record in records if record.track not in claimed), unreadable)
     names = {track.name: _page_name(track.name) for track in board.tracks}
     templates = _templates()
     for track in board.tracks:
-        _write(out / names[track.name], templates.get_template("track.html").render(_track_page(track)))
+        _write(out / names[track.name], templates.get_template("track.html").render(_track_page(track, found)))
     links = {name: quote(page) for name, page in names.items()}
     for name in _STATIC:
         _write(out / name, _template_text(name))
@@ -53,18 +61,31 @@ def write_leaderboard(records: Iterable[Record], unreadable: Iterable[Unreadable
 
         _write(out / "plotly.min.js", get_plotlyjs())
     index = out / "index.html"
-    _write(index, templates.get_template("index.html").render(board=board, links=links, generator=_GENERATOR))
+    _write(out / "claims.html", templates.get_template("claims.html").render(_claims_page(found)))
+    counts = Counter(verdict.word for verdict in found)
+    words = {"board": board, "links": links, "counts": counts, "generator": _GENERATOR}
+    _write(index, templates.get_template("index.html").render(words))
     for page in out.glob("track-*.html"):
         if page.name not in names.values() and _is_ours(page):
             page.unlink(missing_ok=True)
     return index
 
 
-def _track_page(track: TrackSummary) -> dict[str, object]:
+def _claims_page(found: Sequence[Verdict]) -> dict[str, object]:
+    """What the template of the claims' page needs: verdicts claim by claim."""
+    by_claim: dict[str, list[Verdict]] = defaultdict(list)
+    for verdict in found:
+        by_claim[verdict.claim.name].append(verdict)
+    return {"claims": list(by_claim.values()), "verdict_columns": COLUMNS, "generator": _GENERATOR}
+
+
+def _track_page(track: TrackSummary, found: Sequence[Verdict]) -> dict[str, object]:
     """What the template of a track's page needs."""
     colour = colours(track.methods)
     return {
         "track": track,
+        "verdicts": [verdict for verdict in found if verdict.claim.base == track.name],
+        "verdict_columns": COLUMNS,
         "generator": _GENERATOR,
         "sections": [
             {

@@ -48,10 +48,7 @@ def summarise(records: Iterable[Record], unreadable: Iterable[Unreadable] = ()) 
 
 def _track(name: str, records: list[Record]) -> TrackSummary:
     left_out = [_left_out(record, reason) for record in records if (reason := _reason(record))]
-    by_table: dict[tuple[Any, ...], list[Record]] = defaultdict(list)
-    for record in records:
-        if not _reason(record):
-            by_table[_table_key(record)].append(record)
+    by_table = _by_table([record for record in records if not _reason(record)])
     editions = {key[-1] for key in by_table}
     tables = []
     for key in sorted(by_table):
@@ -67,6 +64,21 @@ def _track(name: str, records: list[Record]) -> TrackSummary:
         tables=tuple(tables),
         left_out=tuple(sorted(left_out, key=lambda each: (each.method, each.target, each.seed, each.run_id))),
     )
+
+
+def _by_table(records: list[Record]) -> dict[tuple[Any, ...], list[Record]]:
+    """The records table by table; those without a target (the dense network) are of no kind, and stand in both."""
+    by_table: dict[tuple[Any, ...], list[Record]] = defaultdict(list)
+    for record in records:
+        if record.target != "none":
+            by_table[_table_key(record)].append(record)
+    pruning = list(by_table)
+    for record in records:
+        if record.target == "none":
+            own = _table_key(record)
+            for key in [key for key in pruning if key[1:] == own[1:]] or [own]:
+                by_table[key].append(record)
+    return by_table
 
 
 def _table_key(record: Record) -> tuple[Any, ...]:
@@ -136,6 +148,7 @@ def _row(records: list[Record], variant: str) -> Row:
         ),
         params_ratio=fmean(r.params for r in ratios),
         compression=fmean(r.compression for r in ratios),
+        compression_weights=_mean_of_all(r.compression_weights for r in ratios),
         latency=tuple(
             LatencyChange(
                 batch,
@@ -148,6 +161,13 @@ def _row(records: list[Record], variant: str) -> Row:
         spent=fmean(spent) if spent else None,
         runs=tuple(Run(record.run_id, record.seed, _command(record)) for record in records),
     )
+
+
+def _mean_of_all(values: Iterable[float | None]) -> float | None:
+    """The mean; None where one is missing."""
+    every = list(values)
+    known = [value for value in every if value is not None]
+    return fmean(known) if known and len(known) == len(every) else None
 
 
 def _spent_share(record: Record) -> float | None:

@@ -27,6 +27,9 @@ class OLMPConfig(Config):
     adjust: float = Field(0.4, gt=0, lt=1, description="share of the pruning budget for pruning and adjusting")
     searches: int = Field(15, ge=1, description="searches for thresholds while adjusting, evenly spaced")
     evaluations: int = Field(1600, ge=2, description="candidates a search, at most: the budget may allow fewer")
+    arrive: float = Field(
+        0.6, gt=0, le=1, description="share of the searches by which a wanted size is reached; splicing goes on at it"
+    )
     delta: float = Field(0.02, ge=0, description="accuracy that the network as it is pruned now may lose in a search")
     sigma: float = Field(1.0, gt=0, description="standard deviation of the search's first offspring, in r")
     population: int = Field(10, ge=2, description="individuals of the search")
@@ -221,13 +224,14 @@ class Adjusting(Hook):
     def _aim(self) -> None:
         """When a size is wanted: scales all thresholds alike, so that not less than it is left, nor too much for now.
 
-        What may be left after each search falls to the wanted size along a cubic.
+        What may be left after each search falls to the wanted size along a cubic, over the first `arrive` of them.
         """
         target = self.trial.target
         if target.ratio is None:
             return
         shares = self.shares()
-        most = target.ratio + (1 - target.ratio) * (1 - self.searched / self.searches) ** 3
+        ahead = max(0.0, 1 - self.searched / (self.searches * self.config.arrive))
+        most = target.ratio + (1 - target.ratio) * ahead**3
         self.scale = min(max(self.scale, self._scale(shares, most)), self._scale(shares, target.ratio))
 
     def _scale(self, shares: Mapping[str, Tensor], ratio: float) -> float:

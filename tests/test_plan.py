@@ -135,7 +135,7 @@ def test_a_budget_in_seconds_binds_in_seconds(plan: Callable[..., list[Job]]) ->
         ({"methods": ("magnitude",), "targets": ("macs=0.5",)}, "magnitude is unstructured and .* --target params=0.1"),
         ({"methods": ("magnitude", "l1"), "targets": ("macs=0.5",)}, "magnitude is unstructured and cannot be run"),
         ({"methods": ("hbpf",)}, "unknown method 'hbpf'. Did you mean 'hbfp'"),
-        ({"methods": ()}, "nothing to run"),
+        ({"methods": ("magnitude", "random-weights")}, "nothing to run"),
         ({"tracks": ("digits",)}, "unknown track 'digits'. Did you mean 'digits-lenet5'"),
         ({"targets": ("macs=1.5",)}, r"macs=1.5 is outside \(0, 1\)"),
         ({"targets": ("none",)}, "target none is for the dense control; hbfp needs"),

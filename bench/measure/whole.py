@@ -55,6 +55,7 @@ def measure(
         validation = measure_accuracy(network, data.validation_batches(), classes)
         test = measure_accuracy(network, data.test_batches(), classes, keep_correct=True)
     size = measure_size(network)
+    macs = count_macs(network, data.shape)
     assert test.correct is not None
     return Measured(
         top1_val=validation.top1,
@@ -63,7 +64,8 @@ def measure(
         top5_test=test.top5,
         loss_val=validation.loss if math.isfinite(validation.loss) else None,
         correct_test=pack_bits(test.correct),
-        macs=count_macs(network, data.shape).total,
+        macs=macs.total,
+        macs_convolutions=sum(count for name, count in macs.by_layer.items() if _is_convolution(network, name)),
         macs_nonzero=macs_nonzero(network, data.shape),
         params=size.params,
         nonzero=size.nonzero,
@@ -94,6 +96,10 @@ def layers_of(dense: nn.Module, pruned: nn.Module, shape: tuple[int, ...]) -> tu
                 )
             )
     return tuple(rows)
+
+
+def _is_convolution(network: nn.Module, name: str) -> bool:
+    return isinstance(network.get_submodule(name), nn.modules.conv._ConvNd)
 
 
 def _width(layer: nn.Module) -> int:
