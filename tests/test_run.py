@@ -116,6 +116,8 @@ def test_a_run_that_meets_its_target_is_ok_and_its_record_is_complete(run: Run, 
     assert [layer.width_before for layer in record.layers] == [20, 50, 500, 10]
     kept = sum(layer.width_after for layer in record.layers[:2])
     assert record.ratios.filters_removed == pytest.approx(1 - kept / 70)
+    assert record.dense.macs_convolutions == 24 * 24 * 20 * 25 + 8 * 8 * 50 * 20 * 25
+    assert record.pruned.macs_convolutions == sum(layer.macs for layer in record.layers[:2])
     assert {point.phase for point in record.curve} == {"dense", "prune", "finetune"}
     assert [row.batch for row in record.pruned.latency] == [1, 64]
     assert record.spent == pytest.approx(4, abs=0.1)

@@ -281,8 +281,11 @@ def test_after_each_search_the_size_is_between_the_wanted_one_and_a_ceiling(make
     hook.searches, hook.searched = 4, 2
     hook.scale = 0.001  # next to nothing would go
     hook._aim()
-    ceiling = 0.2 + 0.8 * 0.5**3
+    ceiling = 0.2 + 0.8 * (1 - 2 / (4 * OLMPConfig().arrive)) ** 3
     assert sum(int(mask.sum()) for mask in hook.masks().values()) == trial.surgery.weights_to_keep(ceiling)
+    hook.searched, hook.scale = 3, 0.001  # past its arrival there is no more than what is wanted
+    hook._aim()
+    assert sum(int(mask.sum()) for mask in hook.masks().values()) == trial.surgery.weights_to_keep()
     hook.scale = 1000.0  # everything would go
     hook._aim()
     assert sum(int(mask.sum()) for mask in hook.masks().values()) == trial.surgery.weights_to_keep()
