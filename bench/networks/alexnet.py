@@ -29,7 +29,7 @@ class AlexNet(Network):
             raise UsageError(
                 f"alexnet needs images of {_SMALLEST}x{_SMALLEST} or more, not {spec.size}x{spec.size}. Scale them up."
             )
-        network: nn.Module = alexnet(weights=None, num_classes=spec.classes)
+        network = alexnet(weights=None, num_classes=spec.classes)
         if spec.channels != 3:
             first = network.features[0]
             network.features[0] = nn.Conv2d(spec.channels, first.out_channels, 11, stride=4, padding=2)

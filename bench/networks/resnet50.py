@@ -22,7 +22,7 @@ class ResNet50(Network):
     def construct(self, spec: NetworkSpec) -> nn.Module:
         from torchvision.models import resnet50
 
-        network: nn.Module = resnet50(weights=None, num_classes=spec.classes)
+        network = resnet50(weights=None, num_classes=spec.classes)
         if spec.channels != 3:
             network.conv1 = nn.Conv2d(spec.channels, 64, 7, stride=2, padding=3, bias=False)
         for module in network.modules():
