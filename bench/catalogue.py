@@ -87,6 +87,12 @@ def _claims() -> list[Row]:
     ]
 
 
+_UNSHOWN = {
+    "tracks": ("dataset", "network"),
+    "claims": ("paper",),
+}  # on a terminal: a track's name and summary say them
+
+
 _LISTS: dict[str, Callable[[], list[Row]]] = {
     "methods": _methods,
     "tracks": _tracks,
@@ -109,9 +115,10 @@ def catalogue(what: str) -> list[Row]:
 
 def catalogue_table(what: str, rows: list[Row]) -> Table:
     """The rows as a table for a terminal."""
-    table = Table(title=what)
-    for name in rows[0] if rows else ():
+    table = Table(title=what, show_lines=True)
+    shown = [name for name in (rows[0] if rows else ()) if name not in _UNSHOWN.get(what, ())]
+    for name in shown:
         table.add_column(name, no_wrap=name == "name", overflow="fold")
     for row in rows:
-        table.add_row(*row.values())
+        table.add_row(*(row[name] for name in shown))
     return table

@@ -1,4 +1,4 @@
-"""The contract of a data set: uint8 images and labels, where they come from, and how they are checked.
+"""The contract of a data set: images in memory or in files, with labels; where they come from, how they are checked.
 
 A data set is one file in `datasets/` (or an entry point in the group `bench.datasets`). It only loads; splitting,
 augmenting and batching are `bench.data`'s.
@@ -14,7 +14,7 @@ from bench.plugins import discover
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["Dataset", "Images", "dataset", "dataset_names"]
+__all__ = ["Dataset", "ImageFiles", "Images", "dataset", "dataset_names"]
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,23 @@ class Images:
     labels: "Tensor"
 
 
+@dataclass(frozen=True)
+class ImageFiles:
+    """Labelled image files, which are decoded as batches need them (`bench.streaming`).
+
+    Attributes:
+        root: the folder that the names begin in.
+        names: of the files, relative to `root`, with forward slashes, sorted.
+        bytes: size of each file.
+        labels: int64 [N], each in [0, classes).
+    """
+
+    root: Path
+    names: tuple[str, ...]
+    bytes: tuple[int, ...]
+    labels: "Tensor"
+
+
 class Dataset(abc.ABC):
     """A named data set with a training and a test part.
 
@@ -40,6 +57,7 @@ class Dataset(abc.ABC):
         channels, size, classes: shape of an image ([channels, size, size]) and number of labels.
         mean, std: by channel, of the training part scaled to [0, 1]; images are normalised with them.
         flip: whether a left-right flip leaves the label as it is.
+        streamed: whether the images stay in files (`ImageFiles`); they are then read as RGB, scaled and cropped.
     """
 
     name: ClassVar[str]
@@ -51,10 +69,11 @@ class Dataset(abc.ABC):
     mean: ClassVar[tuple[float, ...]]
     std: ClassVar[tuple[float, ...]]
     flip: ClassVar[bool] = False
+    streamed: ClassVar[bool] = False
 
     @abc.abstractmethod
-    def load(self, folder: Path) -> tuple[Images, Images]:
-        """Training and test images.
+    def load(self, folder: Path) -> tuple[Images, Images] | tuple[ImageFiles, ImageFiles]:
+        """Training and test images: both in memory, or both in files where the data set is `streamed`.
 
         Args:
             folder: the data folder; files are looked for there, and downloaded to it where they are missing.

@@ -69,7 +69,7 @@ def build(plugin: Network, data: Data, seed: int) -> nn.Module:
     channels, size, _ = data.shape
     with isolated(seed, "initialise"):
         network = plugin.build(NetworkSpec(channels, size, data.classes))
-    return network.to(data.train.pixels.device).to(memory_format=torch.channels_last)
+    return network.to(data.device).to(memory_format=torch.channels_last)
 
 
 def dense_key(spec: RunSpec, data: Data) -> str:
@@ -152,7 +152,7 @@ def _train(
 ) -> None:
     """Trains the network and writes its folder; with `before`, adds the observers' history to what is there."""
     network, recipe = build(plugin, data, spec.seed), spec.track.dense
-    device = data.train.pixels.device
+    device = data.device
     assert recipe.epochs is not None
     allowance = Allowance(round(recipe.epochs * len(data.train)))
     macs = count_macs(network, data.shape).total

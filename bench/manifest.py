@@ -21,6 +21,7 @@ _LIBRARIES: tuple[str, ...] = (
     "torch-pruning",
     "fvcore",
     "numpy",
+    "pillow",
     "timm",
     "scikit-learn",
     "wandb",

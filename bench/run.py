@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from bench.budget import TRAINING, Budget, Ledger
-from bench.data import Data, load_data
+from bench.data import Data, check_augmentation, load_data
 from bench.dense import Dense, build, dense_network
 from bench.determinism import generator, isolated, use_threads
 from bench.draft import Draft, budget_amount, ratios_of, status_of
@@ -47,6 +47,7 @@ class Workplace:
     def data(self, spec: RunSpec) -> Data:
         """The track's data on the run's device; loaded once."""
         track = spec.track
+        check_augmentation(track)
         key = (track.dataset, track.validation.images, track.validation.seed, spec.device)
         if key not in self.loaded:
             self.loaded.clear()
@@ -213,7 +214,7 @@ def _trial(
         network=network,
         config=method.Config.model_validate(spec.config),
         target=spec.target,
-        device=data.train.pixels.device,
+        device=data.device,
         rng=generator(spec.seed, "method", spec.method),
         history=dense.history if trained else type(dense.history)(),
         ledger=ledger,
@@ -233,7 +234,7 @@ def _trial(
 def proof_inputs(data: Data) -> torch.Tensor:
     """The images on which removals are proven: standard normal, the same for every run of a shape."""
     drawn = torch.randn(8, *data.shape, generator=generator("proof"))
-    return drawn.to(data.train.pixels.device, memory_format=torch.channels_last)
+    return drawn.to(data.device, memory_format=torch.channels_last)
 
 
 def _widths(store: Store, run: str, engine: Surgery) -> Mapping[str, int]:

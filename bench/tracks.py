@@ -43,7 +43,8 @@ class Recipe(_Section):
         warmup: share of the phase over which the learning rate rises linearly.
         label_smoothing: of the cross-entropy loss.
         clip_norm: gradients are scaled down to this norm over all parameters where they exceed it; None for never.
-        augment: what is done to training images: `crop` (zero padding, random shift), `flip` (left-right).
+        augment: what is done to training images: `crop` (zero padding, random shift) where the images are in memory,
+            `resized-crop` (a random part, scaled to the size) where they are streamed, `flip` (left-right).
     """
 
     epochs: Positive | None = None
@@ -55,7 +56,7 @@ class Recipe(_Section):
     warmup: Annotated[float, Field(ge=0, lt=1)] = 0.1
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
     clip_norm: Positive | None = None
-    augment: tuple[Literal["crop", "flip"], ...] = ()
+    augment: tuple[Literal["crop", "flip", "resized-crop"], ...] = ()
 
 
 class Validation(_Section):

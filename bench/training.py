@@ -259,8 +259,8 @@ class Trainer:
     def _sample(self, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Training images drawn by lot, normalised and not augmented, and their labels."""
         split = self.data.train
-        drawn = torch.randperm(len(split), generator=generator)[:count].to(split.labels.device)
-        return self.data.normaliser(split.pixels[drawn]), split.labels[drawn]
+        pixels, labels = split.at(torch.randperm(len(split), generator=generator)[:count])
+        return self.data.normaliser(pixels), labels
 
 
 def _cross_entropy(outputs: Tensor, labels: Tensor, smoothing: float) -> Tensor:

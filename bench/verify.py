@@ -133,7 +133,7 @@ def measure_again(record: Record, network: Path, data_folder: Path) -> Verdict:
         return Verdict(
             False, "bitwise", f"weights: the stored network is {sha256}, the record says {record.pruned.weights_sha256}"
         )
-    found = found.to(data.train.pixels.device)
+    found = found.to(data.device)
     latency: tuple[Latency, ...] = ()
     again = measure(found, data, spec.precision, spec.track.latency_batch, latency, data.classes)
     changed = _machine(record, spec)

@@ -1,12 +1,28 @@
 """Tracks: the built-in files, and what is said of a file that is no track."""
 
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import pytest
 
 from bench import UsageError
+from bench.data import check_augmentation
+from bench.networks.base import NetworkSpec
+from bench.networks.registry import network
+from bench.surgery.trace import trace_groups
 from bench.tracks import load_track, track_names
+
+GROUPS = {  # of a residual network: one within a block (two in a bottleneck), one a stage; ResNet-50's stem has its own
+    "alexnet": 5,
+    "lenet300": 2,
+    "lenet5": 2,
+    "resnet50": 2 * 16 + 4 + 1,
+    "resnet56": 27 + 3,
+    "resnet110": 54 + 3,
+    "vgg16": 13,
+}
+LARGE = ("alexnet", "resnet50")  # seconds to trace; tests/surgery/test_remove.py does it on small images
 
 
 @pytest.fixture
@@ -24,10 +40,30 @@ def edited(smoke_track: Path, tmp_path: Path) -> Callable[..., str]:
 
 
 @pytest.mark.parametrize("name", track_names())
-def test_every_built_in_track_can_be_read_and_carries_its_files_name(name: str) -> None:
+def test_every_built_in_track_can_be_read_and_names_what_there_is(name: str) -> None:
     track = load_track(name)
     assert track.name == name
     assert track.parsed_targets
+    assert check_augmentation(track).name == track.dataset
+    assert network(track.network).name == track.network
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(n, marks=pytest.mark.slow if load_track(n).network in LARGE else ()) for n in track_names()],
+)
+def test_the_network_of_every_built_in_track_has_its_channel_groups_on_the_tracks_images(name: str) -> None:
+    track = load_track(name)
+    source = check_augmentation(track)
+    groups = _groups(track.network, NetworkSpec(source.channels, source.size, source.classes), track.prunable)
+    assert groups == GROUPS[track.network]
+
+
+@cache
+def _groups(name: str, spec: NetworkSpec, prunable: tuple[str, ...] | None) -> int:
+    """How many channel groups the network offers; traced once for the tracks that share it."""
+    plugin = network(name)
+    return len(trace_groups(plugin.build(spec), spec.shape, prunable or plugin.prunable))
 
 
 def test_a_file_is_read_like_a_built_in_track_and_named_after_its_stem(smoke_track: Path) -> None:

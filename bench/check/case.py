@@ -52,8 +52,11 @@ class _SmallWorkplace(Workplace):
         key = (track.dataset, track.validation.images, track.validation.seed, spec.device)
         if key not in self.loaded:
             source = dataset(track.dataset)
-            parts = zip(source.load(self.data_folder), _IMAGES[track.dataset], strict=True)
-            train, test = (Images(part.pixels[:count], part.labels[:count]) for part, count in parts)
+            train, test = (
+                Images(part.pixels[:count], part.labels[:count])
+                for part, count in zip(source.load(self.data_folder), _IMAGES[track.dataset], strict=True)
+                if isinstance(part, Images)
+            )
             device = train.pixels.device
             self.loaded[key] = split_images(source, train, test, track.validation, device)
         return self.loaded[key]

@@ -9,7 +9,7 @@ from bench.measure.macs import count_macs
 from bench.networks.base import Network, NetworkSpec
 from bench.networks.registry import all_networks, names, network
 
-BUILT_IN = ("lenet300", "lenet5", "resnet20", "resnet56", "resnet110", "vgg16")
+BUILT_IN = ("alexnet", "lenet300", "lenet5", "resnet20", "resnet50", "resnet56", "resnet110", "vgg16")
 
 
 def state(module: nn.Module) -> dict[str, torch.Tensor]:
@@ -38,6 +38,8 @@ def test_the_built_in_networks_are_found_and_described() -> None:
         ("vgg16", 313_463_808, 14_987_210),
         ("resnet56", 125_747_840, 855_770),
         ("resnet110", 253_149_824, 1_730_714),
+        ("alexnet", 714_188_480, 61_100_840),
+        ("resnet50", 4_089_184_256, 25_557_032),
     ],
 )
 def test_size_by_the_book(name: str, macs: int, params: int) -> None:
@@ -47,7 +49,7 @@ def test_size_by_the_book(name: str, macs: int, params: int) -> None:
     assert sum(p.numel() for p in built.parameters()) == params
 
 
-@pytest.mark.parametrize("name", ["lenet300", "lenet5", "resnet20", "vgg16"])
+@pytest.mark.parametrize("name", ["lenet300", "lenet5", "resnet20", "resnet50", "vgg16"])
 def test_the_seed_alone_decides_the_weights(name: str) -> None:
     found = network(name)
     torch.manual_seed(3)
@@ -79,8 +81,21 @@ def test_initialise_works_at_pruned_widths() -> None:
 
 @pytest.mark.parametrize("name", BUILT_IN)
 def test_other_inputs_and_classes(name: str) -> None:
-    spec = NetworkSpec(channels=2, size=40, classes=7)
-    assert network(name).build(spec)(torch.zeros(2, 2, 40, 40)).shape == (2, 7)
+    size = 64 if name == "alexnet" else 40
+    spec = NetworkSpec(channels=2, size=size, classes=7)
+    assert network(name).build(spec)(torch.zeros(2, 2, size, size)).shape == (2, 7)
+
+
+@pytest.mark.parametrize("name", ["alexnet", "resnet50"])
+def test_no_layer_of_torchvisions_networks_overwrites_its_input(name: str) -> None:
+    found = network(name)
+    modules = found.build(NetworkSpec(channels=3, size=64, classes=2)).modules()
+    assert {module.inplace for module in modules if isinstance(module, nn.ReLU)} == {False}
+
+
+def test_resnet50_is_initialised_like_torchvisions() -> None:
+    layer = network("resnet50").build(NetworkSpec(3, 32, 10)).layer3[0].conv2  # 256 to 256 channels, 3x3
+    assert layer.weight.std().item() == pytest.approx((2 / (256 * 9)) ** 0.5, rel=0.02)
 
 
 @pytest.mark.parametrize("name", ["lenet5", "resnet20", "vgg16"])
@@ -105,9 +120,10 @@ def test_what_may_be_pruned() -> None:
     assert prunable("lenet300") == ["fc1", "fc2"]
     assert prunable("lenet5") == ["conv1", "conv2"]
     assert len(prunable("vgg16")) == 13
+    assert prunable("alexnet") == [f"features.{place}" for place in (0, 3, 6, 8, 10)]
 
 
-@pytest.mark.parametrize(("name", "size"), [("lenet5", 15), ("vgg16", 28)])
+@pytest.mark.parametrize(("name", "size"), [("lenet5", 15), ("vgg16", 28), ("alexnet", 62)])
 def test_too_small_an_image_is_refused(name: str, size: int) -> None:
     with pytest.raises(UsageError, match=f"{size}x{size}"):
         network(name).build(NetworkSpec(3, size, 10))

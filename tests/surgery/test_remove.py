@@ -9,6 +9,7 @@ from torch import nn
 
 from bench.errors import SurgeryError
 from bench.measure.macs import count_macs
+from bench.networks.base import NetworkSpec
 from bench.networks.registry import network as network_named
 from bench.surgery import SlicePlan, masked, remove
 from bench.surgery.trace import trace_groups
@@ -52,6 +53,12 @@ def test_masked_equals_removed(name, seed, build, random_keep):
 def test_masked_equals_removed_for_own_networks(name, random_keep):
     plugin = network_named(name)
     prune_and_check(plugin.build(plugin.input), plugin.input.shape, random_keep, plugin.prunable, times=2)
+
+
+@pytest.mark.parametrize(("name", "size", "groups"), [("alexnet", 64, 5), ("resnet50", 32, 37)])
+def test_masked_equals_removed_for_networks_of_large_images(name, size, groups, random_keep):
+    network = network_named(name).build(NetworkSpec(channels=3, size=size, classes=5))
+    assert len(prune_and_check(network, (3, size, size), random_keep, times=1)) == groups
 
 
 @pytest.mark.slow
