@@ -30,14 +30,18 @@ class OLMPConfig(Config):
     arrive: float = Field(
         0.6, gt=0, le=1, description="share of the searches by which a wanted size is reached; splicing goes on at it"
     )
+    gradual: bool = Field(
+        True, description="a wanted size is approached along a cubic; false: each search may go down to it at once"
+    )
     delta: float = Field(0.02, ge=0, description="accuracy that the network as it is pruned now may lose in a search")
     sigma: float = Field(1.0, gt=0, description="standard deviation of the search's first offspring, in r")
     population: int = Field(10, ge=2, description="individuals of the search")
     bounds: tuple[float, ...] = Field(
-        (10.0, 2.5),
+        (10.0, 1.5),
         min_length=1,
-        description="largest r: of all layers; of all but the last, and the last; or one a layer",
+        description="largest r: of all layers; of large layers, and of small ones; or one a layer",
     )
+    small: float = Field(0.02, ge=0, le=1, description="a layer is small below this share of the parameters")
     gamma: float = Field(2e-4, ge=0, description="linear layers take part in step i with probability 1 / (1 + gamma i)")
     gamma_conv: float = Field(2e-5, ge=0, description="the same for convolutions")
     layers: Literal["all", "active"] = Field(
@@ -81,13 +85,14 @@ def reference_layers(network: nn.Module, layers: Mapping[str, Sequence[str]], co
     Raises:
         UsageError: `bounds` has neither one number, nor two, nor one a layer.
     """
-    first, *others = bounds = config.bounds
+    bounds = config.bounds
     if len(bounds) <= 2:
-        bounds = (*[first] * (len(layers) - 1), others[0] if others else first)
+        counts = [sum(network.get_parameter(each).numel() for each in parameters) for parameters in layers.values()]
+        bounds = tuple(bounds[-1] if count < config.small * sum(counts) else bounds[0] for count in counts)
     if len(bounds) != len(layers):
         raise UsageError(
             f"bounds has {len(bounds)} numbers for {len(layers)} layers: {', '.join(layers)}. "
-            "Give one, two (all but the last, the last), or one a layer."
+            "Give one, two (large layers, small ones), or one a layer."
         )
     made = []
     for (name, parameters), bound in zip(layers.items(), bounds, strict=True):
@@ -124,7 +129,6 @@ class Adjusting(Hook):
         self.searched = 0
         self.batch, self.searches = self._affordable()
         self.price = trial.ledger.price(self.batch * trial.surgery.macs)
-        self.least = trial.surgery.weights_to_keep() if trial.target.has_size else 0
 
     def state_dict(self) -> dict[str, Any]:
         """What the searches found."""
@@ -194,6 +198,8 @@ class Adjusting(Hook):
         needed = correct() - config.delta * len(labels)
         sizes = {i: self._felt(i) for i in chosen}
 
+        least = self._least()
+
         def cost(r: NDArray[np.float64]) -> float | None:
             if ledger.search_left <= max(reserve - self.price / 2, 0) or ledger.search_left < self.price:
                 return None
@@ -203,7 +209,7 @@ class Adjusting(Hook):
                 weights.set({name: size > threshold for name, size in seen.items()})
             if correct() < needed:
                 return INFEASIBLE
-            return max(weights.remaining(), self.least) / weights.total
+            return max(weights.remaining(), least) / weights.total
 
         found = minimise(
             cost,
@@ -222,17 +228,27 @@ class Adjusting(Hook):
         self.trial.log(candidates=found.evaluations if found else 0, remaining=found.cost if found else 1.0)
 
     def _aim(self) -> None:
-        """When a size is wanted: scales all thresholds alike, so that not less than it is left, nor too much for now.
-
-        What may be left after each search falls to the wanted size along a cubic, over the first `arrive` of them.
-        """
+        """When a size is wanted: scales all thresholds alike, so that neither too much nor too little is left."""
         target = self.trial.target
         if target.ratio is None:
             return
-        shares = self.shares()
-        ahead = max(0.0, 1 - self.searched / (self.searches * self.config.arrive))
-        most = target.ratio + (1 - target.ratio) * ahead**3
-        self.scale = min(max(self.scale, self._scale(shares, most)), self._scale(shares, target.ratio))
+        shares, most = self.shares(), self._most(self.searched)
+        least = most if self.config.gradual else target.ratio
+        self.scale = min(max(self.scale, self._scale(shares, most)), self._scale(shares, least))
+
+    def _most(self, searched: int) -> float:
+        """The share that may be left after so many searches: a cubic down to the wanted size, reached by `arrive`."""
+        wanted = self.trial.target.ratio
+        assert wanted is not None
+        ahead = max(0.0, 1 - searched / (self.searches * self.config.arrive))
+        return wanted + (1 - wanted) * ahead**3
+
+    def _least(self) -> int:
+        """Number of weights below which the search that is due has no reward."""
+        if not self.trial.target.has_size:
+            return 0
+        ratio = self._most(self.searched + 1) if self.config.gradual else None
+        return self.trial.surgery.weights_to_keep(ratio)
 
     def _scale(self, shares: Mapping[str, Tensor], ratio: float) -> float:
         """The factor on all thresholds that leaves this share of the dense network's parameters."""
@@ -249,11 +265,12 @@ class OLMP(Method):
     Surgery". Biases have masks like weights and count in the size.
 
     Deviations: offspring are accepted in the search (`released_search=true`: never); masks are put back between
-    candidates (`restore_masks=false`); all layers are searched at once (`layers=active`); the last layer's r is bounded
-    closer than the others' (`bounds=[10]`: all alike); the constraint is tested on a fresh draw of training images
-    (`batch=0`: the step's own); searches are spaced evenly over the steps, and have as many candidates as the budget
-    allows. A target with a size is ours: the search's reward ends at that size, and after each search one common factor
-    on all thresholds keeps the network between it and a ceiling that falls to it.
+    candidates (`restore_masks=false`); all layers are searched at once (`layers=active`); the r of small layers, such
+    as the first and the last, is bounded closer (`bounds=[10]`: all alike); the constraint is tested on a fresh draw of
+    training images (`batch=0`: the step's own); searches are spaced evenly over the steps, and have as many candidates
+    as the budget allows. A target with a size is ours: a search's reward ends at the size that is due, which falls
+    along a cubic (`gradual=false`: at the wanted size), and one common factor on all thresholds keeps the network
+    there.
     """
 
     name = "olmp"

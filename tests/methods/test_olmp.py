@@ -74,8 +74,11 @@ def test_masks_follow_each_layers_own_threshold_biases_too(make_trial: Make) -> 
 @pytest.mark.parametrize(
     ("bounds", "given"), [((2.0,), [2.0] * 3), ((9.0, 2.0), [9.0, 9.0, 2.0]), ((15.0, 6.0, 2.0), [15.0, 6.0, 2.0])]
 )
-def test_bounds_are_for_all_layers_or_for_each(make_trial: Make, bounds: Any, given: list[float]) -> None:
-    layers = reference_layers(make_trial().network, LAYERS, OLMPConfig(bounds=bounds))
+def test_bounds_are_for_all_layers_or_for_large_and_small_ones_or_for_each(
+    make_trial: Make, bounds: Any, given: list[float]
+) -> None:
+    # the layers have 72, 432 and 28 parameters: a tenth of them is 53
+    layers = reference_layers(make_trial().network, LAYERS, OLMPConfig(bounds=bounds, small=0.1))
     assert [layer.bound for layer in layers] == given
 
 
@@ -291,6 +294,19 @@ def test_after_each_search_the_size_is_between_the_wanted_one_and_a_ceiling(make
     assert sum(int(mask.sum()) for mask in hook.masks().values()) == trial.surgery.weights_to_keep()
 
 
+@pytest.mark.parametrize("gradual", [True, False])
+def test_a_size_is_approached_along_the_cubic_or_at_once(make_trial: Make, gradual: bool) -> None:
+    trial = make_trial(target="params=0.2", budget=60.0)
+    hook = adjusting(trial, gradual=gradual)
+    hook.searches, hook.searched, hook.scale = 4, 1, 1000.0  # everything would go
+    hook._aim()
+    due = 0.2 + 0.8 * (1 - 1 / (4 * OLMPConfig().arrive)) ** 3
+    left = trial.surgery.weights_to_keep(due if gradual else 0.2)
+    assert sum(int(mask.sum()) for mask in hook.masks().values()) == left
+    after = 0.2 + 0.8 * (1 - 2 / (4 * OLMPConfig().arrive)) ** 3
+    assert hook._least() == trial.surgery.weights_to_keep(after if gradual else 0.2)
+
+
 # -- runs ---------------------------------------------------------------------------------------------------------
 
 
@@ -318,4 +334,4 @@ def test_a_layer_of_zeros_has_a_threshold() -> None:
     nn.init.zeros_(network[0].weight)
     nn.init.zeros_(network[0].bias)
     (layer,) = reference_layers(network, {"0": ("0.weight", "0.bias")}, OLMPConfig())
-    assert layer == Layer(("0.weight", "0.bias"), 0.0, 0.0, 2e-4, 2.5)
+    assert layer == Layer(("0.weight", "0.bias"), 0.0, 0.0, 2e-4, 10.0)
