@@ -197,7 +197,6 @@ class Adjusting(Hook):
         before = weights.masks
         needed = correct() - config.delta * len(labels)
         sizes = {i: self._felt(i) for i in chosen}
-
         least = self._least()
 
         def cost(r: NDArray[np.float64]) -> float | None:
@@ -207,9 +206,11 @@ class Adjusting(Hook):
                 threshold = self.scale * self.layers[i].threshold(value)
                 seen = sizes[i] if config.restore_masks else self._felt(i)
                 weights.set({name: size > threshold for name, size in seen.items()})
-            if correct() < needed:
+            right = correct()
+            if right < needed:
                 return INFEASIBLE
-            return max(weights.remaining(), least) / weights.total
+            errors = (len(labels) - right) / len(labels) if least else 0.0  # of two of the size that is due
+            return max(weights.remaining(), least) / weights.total * (1 + errors)
 
         found = minimise(
             cost,
@@ -268,9 +269,9 @@ class OLMP(Method):
     candidates (`restore_masks=false`); all layers are searched at once (`layers=active`); the r of small layers, such
     as the first and the last, is bounded closer (`bounds=[10]`: all alike); the constraint is tested on a fresh draw of
     training images (`batch=0`: the step's own); searches are spaced evenly over the steps, and have as many candidates
-    as the budget allows. A target with a size is ours: a search's reward ends at the size that is due, which falls
-    along a cubic (`gradual=false`: at the wanted size), and one common factor on all thresholds keeps the network
-    there.
+    as the budget allows. A target with a size is ours: a search's reward ends at the size that is due, where errors
+    decide; that size falls along a cubic (`gradual=false`: it is the wanted one at once), and one common factor on all
+    thresholds keeps the network there.
     """
 
     name = "olmp"
