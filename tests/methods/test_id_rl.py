@@ -1,5 +1,7 @@
 """id-rl: rankings, rewards and bounds by hand, its state, its training with sweeps in it, and what it reports."""
 
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Any
@@ -11,6 +13,7 @@ from pydantic import ValidationError
 from torch import Tensor, nn
 
 from bench import Images, NotPrunable, Record, Trial
+from bench.check.kit import check_class
 from bench.methods._attention import attention_scores
 from bench.methods._dqn import Agent, Observations
 from bench.methods._sweeps import Action, Pruning, actions_of, filters_left, l1_scores, reward_of
@@ -409,3 +412,20 @@ def test_a_run_starts_untrained_and_trains_itself_to_the_end(run: Callable[..., 
 def test_the_agent_decides_alone_at_auto(run: Callable[..., Record]) -> None:
     record = run("id-rl", "auto", settings=("decisions=3",))
     assert record.status == "ok", record.error
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("settings", "only"),
+    [((), None), (("agent=pretrained", "decisions=3"), ("resume", "budget in epochs", "guard", "plain network"))],
+    ids=["online", "pretrained"],
+)
+def test_it_keeps_to_the_contract(settings: tuple[str, ...], only: tuple[str, ...] | None) -> None:
+    results = check_class(IDRL, settings, only=only)
+    assert {result.name: result.detail for result in results if result.outcome != "passed"} == {}
+
+
+def test_asking_for_methods_loads_no_agent() -> None:
+    code = "import sys, bench.methods.id_rl; print([n for n in ('gymnasium', 'stable_baselines3') if n in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.stdout.strip(), done.returncode) == ("[]", 0), done.stderr
