@@ -133,6 +133,21 @@ class Data:
         """The same with an empty test part: what a trial may hold."""
         return dataclasses.replace(self, test=self.test.none())
 
+    def with_classes(self, classes: int) -> "Data":
+        """The same with the training and validation images of the first `classes` labels only.
+
+        Raises:
+            UsageError: there are not so many labels, or none were asked for.
+        """
+        if not 1 <= classes <= self.classes:
+            raise UsageError(f"classes={classes}: {self.name} has {self.classes}. Ask for 1 to {self.classes}.")
+
+        def restricted(split: Split) -> Split:
+            wanted = split.labels < classes
+            return Split(split.pixels[wanted].contiguous(memory_format=torch.channels_last), split.labels[wanted])
+
+        return dataclasses.replace(self, train=restricted(self.train), validation=restricted(self.validation))
+
     def validation_batches(self, images: int | None = None, batch_size: int = 500) -> Batches:
         """Validation images; see `evaluation_batches`."""
         return evaluation_batches(self.validation, self.normaliser, batch_size, images)

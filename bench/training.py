@@ -164,6 +164,7 @@ class Trainer:
         hooks: Sequence[Hook] = (),
         observers: Sequence[Observer] = (),
         saver: "Saver | None" = None,
+        schedule: tuple[float, float] = (0.0, 1.0),
     ) -> History:
         """Trains until the allowance is used up; the learning rate anneals to zero at its end.
 
@@ -174,11 +175,13 @@ class Trainer:
             hooks: see every step.
             observers: see every epoch.
             saver: keeps the state of this call as it goes, and gives back what a killed process left.
+            schedule: the part of the learning rate's schedule that this call goes through, in [0, 1].
 
         Raises:
             Diverged: the loss is not finite at the end of an epoch (on the CPU, at any step).
         """
         recipe, network = self.recipe, self.network
+        begin, end = schedule
         device = next(network.parameters()).device
         criterion = loss or (lambda _net, outputs, labels: _cross_entropy(outputs, labels, recipe.label_smoothing))
         optimizer = self.optimiser.make(network, recipe)
@@ -196,7 +199,7 @@ class Trainer:
                 if progress >= 1.0 or at.images + len(labels) > allowance.images:
                     more = False
                     break
-                at.rate = learning_rate(recipe, progress)
+                at.rate = learning_rate(recipe, begin + (end - begin) * progress)
                 for group in optimizer.param_groups:
                     group["lr"] = at.rate
                 value = self._step(optimizer, criterion, pixels, labels, hooks, at.index, progress)

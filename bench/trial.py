@@ -6,7 +6,7 @@ journaled. A method reads the network freely and changes it only by the trial's 
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from bench.budget import FORWARD, TRAINING, Amount, Ledger, Phase
 from bench.clock import Clock
 from bench.data import Data
-from bench.determinism import generator, isolated
+from bench.dataset import Images
+from bench.determinism import derive_seed, generator, isolated
 from bench.errors import BudgetSpent, SurgeryError
 from bench.guard import Guard
 from bench.journal.contract import Call, Forgetful, Journal
@@ -26,6 +27,7 @@ from bench.optimiser import Optimiser
 from bench.recalibration import collecting, needs_recalibration, recalibrating
 from bench.record import Point
 from bench.surgery import Keep, Surgery
+from bench.surgery.proof import bare_copy
 from bench.target import Target
 from bench.tracks import Recipe
 from bench.training import Allowance, Loss, Trainer, autocast
@@ -86,6 +88,7 @@ class Trial:
         self.trained_calls = 0
         self.epochs_done = 0.0
         self.masks_on = 0
+        self.practices = 0
         self._in_call = False
 
     # -- what a method calls ------------------------------------------------------------------------------------
@@ -97,6 +100,7 @@ class Trial:
         share: float | None = None,
         loss: Loss | None = None,
         hooks: Sequence[Hook] = (),
+        schedule: tuple[float, float] = (0.0, 1.0),
     ) -> History:
         """Trains the network with the track's recipe; charged 3 x MACs an image.
 
@@ -109,18 +113,25 @@ class Trial:
             loss: `loss(network, outputs, labels)`, a scalar with a gradient; pure, so that it can be replayed. None
                 for the recipe's cross-entropy.
             hooks: see every step and carry their own state.
+            schedule: the part of the learning rate's schedule that this call goes through, from 0 (its beginning) to
+                1 (annealed to zero). Calls with (0, 0.4) and (0.4, 1) are one training with something in between,
+                such as a removal; the optimiser's state goes on in any case.
 
         Returns:
             Loss and observations, epoch by epoch, of this call.
         """
         if (epochs is None) == (share is None):
             raise ValueError("train takes either epochs or share")
+        if not 0 <= schedule[0] < schedule[1] <= 1:
+            raise ValueError(f"schedule {schedule}: give where it begins and ends, 0 <= begin < end <= 1")
         if self.masks_on:
             raise SurgeryError("training inside surgery.masked() would not keep the mask: leave it, or remove first.")
         words = f"epochs={epochs} share={share} loss={_label(loss)} hooks={[_label(hook) for hook in hooks]}"
+        if schedule != (0, 1):
+            words += f" schedule={schedule}"
         allowance = self._allowance(epochs, share)
         self.state.hooks = hooks
-        history = self._call("train", words, lambda: self._train("prune", allowance, loss, hooks))
+        history = self._call("train", words, lambda: self._train("prune", allowance, loss, hooks, schedule))
         self.history = self.history + history
         return history
 
@@ -176,6 +187,68 @@ class Trial:
 
         return self._call("probe", f"images={count} at={names}", work)
 
+    @contextmanager
+    def practice(self, share: float, classes: int | None = None) -> "Iterator[Trial]":
+        """A small run inside this one, for methods that learn how to prune: a trial on a copy of the network.
+
+        The copy is as the network is now, and what becomes of it is forgotten at the end, but for what the method
+        learnt. What it costs is charged to this trial. Its ledger has `share` of the method's part of the budget, of
+        which all shares inside are shares; its search may take what the track allows of that. It has the target, the
+        settings and `rng` of this trial; what it logs is not on the curve.
+
+        Args:
+            share: of the method's part of the budget (`ledger.pruning`), at most.
+            classes: with the images of the first so many labels only; None for all. The network keeps its outputs.
+
+        Yields:
+            The trial to work on until the end of the context; calls of this one are refused meanwhile.
+
+        Raises:
+            SurgeryError: this trial has trained or masked its network already (its optimiser could not be resumed).
+            UsageError: there are not so many classes.
+        """
+        if self.trained_calls or self.masks_on or self.surgery.weights.active:
+            raise SurgeryError("practice comes before the first training and outside masks: begin with it.")
+        self._charge("prune")
+        data = self.data if classes is None else self.data.with_classes(classes)
+        budget = replace(self.ledger.budget, amount=min(self.ledger.left, share * self.ledger.pruning))
+        network = bare_copy(self.network)
+        inner = replace(
+            self,
+            network=network,
+            history=History(),
+            ledger=Ledger(budget, self.ledger.search_share),
+            seed=derive_seed(self.seed, "practice", self.practices),
+            data=data,
+            engine=self.engine.for_copy(network),
+        )
+        inner._calls, self._in_call = self._calls, True
+        inner.guard.violations = self.guard.violations
+        self.practices += 1
+        try:
+            inner.begin()
+            yield inner
+        finally:
+            try:
+                inner.settle()
+            finally:
+                self._calls, self._in_call = inner._calls, False
+                for phase, amount in inner.ledger.phases.items():
+                    self.ledger.charge(phase, amount)
+                self.clock.lap()
+
+    def training_images(self, count: int | None = None) -> Images:
+        """Training images as they are stored, to look at without the network; a copy, on the run's device.
+
+        Args:
+            count: the first so many (their order is mixed by class); None for all.
+
+        Returns:
+            Pixels, uint8 [N, channels, size, size], not augmented, and labels, int64 [N].
+        """
+        split = self.data.train
+        return Images(split.pixels[:count].clone(), split.labels[:count].clone())
+
     def log(self, **scalars: float) -> None:
         """Puts scalars on the run's curve, beside what has been spent so far."""
         values: dict[str, float | None] = {name: float(value) for name, value in scalars.items()}
@@ -205,7 +278,7 @@ class Trial:
         """The track's last phase: what is left of the budget, the same for all methods."""
         allowance = self._allowance(None, None)
         self.state.hooks = ()
-        self.history = self.history + self._call("finetune", "", lambda: self._train("finetune", allowance, None, ()))
+        self.history = self.history + self._call("finetune", "", lambda: self._train("finetune", allowance))
 
     def remove_channels(self, keep: Keep) -> None:
         """`surgery.remove`, as one call of the trial."""
@@ -235,7 +308,7 @@ class Trial:
 
     def _call(self, name: str, arguments: str, work: Callable[[], Value]) -> Value:
         if self._in_call:
-            raise RuntimeError(f"trial.{name} was called from inside another call of the trial")
+            raise RuntimeError(f"trial.{name} was called from inside another call of the trial, or while it practises")
         self._charge("prune")
         call = Call(self._calls, name, arguments)
         self._calls += 1
@@ -277,7 +350,14 @@ class Trial:
         affordable = int(part * budget.dense_epoch_macs * (1 + 1e-12)) // (TRAINING * self.surgery.macs)
         return Allowance(min(asked, affordable))
 
-    def _train(self, phase: Phase, allowance: Allowance, loss: Loss | None, hooks: Sequence[Hook]) -> History:
+    def _train(
+        self,
+        phase: Phase,
+        allowance: Allowance,
+        loss: Loss | None = None,
+        hooks: Sequence[Hook] = (),
+        schedule: tuple[float, float] = (0.0, 1.0),
+    ) -> History:
         batch = min(self.recipe.batch_size, len(self.data.train))
         if allowance.images < batch or (allowance.seconds is not None and allowance.seconds <= 0):
             return History()
@@ -318,7 +398,7 @@ class Trial:
         order = generator(self.seed, "train", self.trained_calls)
         self.trained_calls += 1
         saver = self.state.saver(self.journal.checkpoint())
-        history = trainer.train(allowance, order, loss, hooks, self.observers, saver)
+        history = trainer.train(allowance, order, loss, hooks, self.observers, saver, schedule)
         self.epochs_done += history.epochs[-1].epochs if history.epochs else 0.0
         return history
 

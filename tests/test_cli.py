@@ -196,7 +196,7 @@ def test_a_page_is_drawn_from_a_store(ran: Answer, typed: Typed, workplace: Work
 @pytest.mark.parametrize(
     ("what", "names"),
     [
-        ("methods", ["dense", "random", "scratch", "hbfp", "l1", "olmp", "magnitude", "random-weights"]),
+        ("methods", ["dense", "random", "scratch", "hbfp", "id-rl", "l1", "olmp", "magnitude", "random-weights"]),
         ("tracks", ["digits-lenet5", "mnist-lenet5", "mnist-lenet300"]),
         ("datasets", ["digits", "mnist"]),
         ("networks", ["lenet5", "resnet56", "timm:NAME"]),

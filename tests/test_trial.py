@@ -12,9 +12,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from bench import ChannelGroup, Hook, NotPrunable, Observer, Step, SurgeryError, Trial, UsageError
-from bench.errors import BudgetSpent
+from bench.errors import BudgetSpent, GuardViolation
 from bench.recalibration import collecting
-from bench.training import Diverged
+from bench.tracks import Recipe
+from bench.training import Diverged, learning_rate
 
 MACS = 8 * 9 * 64 + 6 * 8 * 9 * 64 + 6 * 4  # of `Small`
 NARROW = 4 * 9 * 64 + 3 * 4 * 9 * 64 + 3 * 4  # with 4 and 3 channels
@@ -531,3 +532,149 @@ def test_the_harness_own_looks_are_not_on_the_methods_clock(make_trial: Make, mo
     trial.train(epochs=1)
     trial.settle()
     assert trial.ledger.spent <= time.perf_counter() - begun - 0.5
+
+
+# -- one schedule over several calls ------------------------------------------------------------------------------
+
+
+def test_calls_with_parts_of_the_schedule_have_the_rates_of_one_training(
+    make_trial: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[float] = []
+
+    def told(recipe: Recipe, progress: float) -> float:
+        seen.append(learning_rate(recipe, progress))
+        return seen[-1]
+
+    def rates(*calls: dict[str, Any]) -> list[float]:
+        seen.clear()
+        trial = make_trial()
+        for call in calls:
+            trial.train(**call)
+        return list(seen)
+
+    monkeypatch.setattr("bench.training.learning_rate", told)
+    whole = rates({"epochs": 4})
+    parts = rates({"epochs": 1, "schedule": (0.0, 0.25)}, {"epochs": 3, "schedule": (0.25, 1.0)})
+    assert len(whole) == 24
+    assert parts == pytest.approx(whole)
+    assert max(rates({"epochs": 1}, {"epochs": 3})[12:]) > max(whole[12:])
+
+
+def test_the_whole_schedule_is_what_a_call_without_one_has(make_trial: Make) -> None:
+    plain, whole = make_trial(), make_trial()
+    plain.train(epochs=1.5)
+    whole.train(epochs=1.5, schedule=(0.0, 1.0))
+    assert equal(tensors(plain), tensors(whole))
+
+
+def test_the_last_part_is_annealed_when_the_budget_cuts_it_short(make_trial: Make) -> None:
+    trial = make_trial(budget=3.0)
+    trial.train(epochs=1, schedule=(0.0, 0.2))
+    history = trial.train(epochs=8, schedule=(0.2, 1.0))
+    assert history.epochs[-1].epochs == 2.0
+    assert history.epochs[-1].learning_rate < 0.05 * 0.05
+
+
+@pytest.mark.parametrize("wrong", [(0.5, 0.5), (0.6, 0.4), (-0.1, 1.0), (0.0, 1.1)])
+def test_a_schedule_that_does_not_go_forward_is_refused(make_trial: Make, wrong: tuple[float, float]) -> None:
+    with pytest.raises(ValueError, match="0 <= begin < end <= 1"):
+        make_trial().train(epochs=1, schedule=wrong)
+
+
+# -- training images ----------------------------------------------------------------------------------------------
+
+
+def test_training_images_are_those_that_are_stored_and_may_be_written_on(make_trial: Make) -> None:
+    trial = make_trial()
+    found, few = trial.training_images(), trial.training_images(10)
+    assert torch.equal(found.pixels, trial.data.train.pixels) and torch.equal(found.labels, trial.data.train.labels)
+    assert torch.equal(few.pixels, found.pixels[:10]) and few.labels.shape == (10,)
+    found.pixels.zero_()
+    assert trial.data.train.pixels.any()
+    assert trial.ledger.total.images_forward == 0
+
+
+# -- practice -----------------------------------------------------------------------------------------------------
+
+
+def test_practice_leaves_the_network_as_it_was_and_is_charged(make_trial: Make) -> None:
+    trial = make_trial(budget=6.0)
+    before = tensors(trial)
+    with trial.practice(share=0.5) as practice:
+        assert practice.ledger.left == 3.0
+        practice.train(share=1 / 3)
+        practice.surgery.remove(HALF)
+        practice.evaluate(images=10, recalibrate=False)
+        assert practice.surgery.macs == NARROW
+        assert practice.ledger.left == pytest.approx(2 - 10 * NARROW / (3 * EPOCH * MACS))
+    assert equal(before, tensors(trial))
+    assert trial.surgery.macs == MACS
+    assert counts(trial, "prune") == (0, EPOCH, 3 * EPOCH * MACS)
+    assert counts(trial, "search") == (10, 0, 10 * NARROW)
+    assert trial.history.epochs == () and trial.curve == []
+    assert len(trial.train(epochs=1).epochs) == 1
+
+
+def test_practice_may_see_the_first_classes_only(make_trial: Make) -> None:
+    trial = make_trial()
+    seen: set[int] = set()
+
+    class Labels(Hook):
+        def after_step(self, step: Step) -> None:
+            seen.update(step.labels.tolist())
+
+    with trial.practice(share=0.5, classes=2) as practice:
+        practice.train(epochs=1, hooks=[Labels()])
+        assert counts(practice, "prune")[1] == int((trial.data.train.labels < 2).sum())
+        assert practice.training_images().labels.unique().tolist() == [0, 1]
+        assert practice.evaluate().images == int((trial.data.validation.labels < 2).sum())
+    assert seen == {0, 1}
+    trial.train(epochs=1, hooks=[Labels()])
+    assert seen == {0, 1, 2, 3}
+
+
+@pytest.mark.parametrize("classes", [0, 5])
+def test_practice_on_classes_that_there_are_not_is_refused(make_trial: Make, classes: int) -> None:
+    with pytest.raises(UsageError, match="patterns has 4"), make_trial().practice(0.5, classes=classes):
+        pass
+
+
+def test_practice_has_no_more_than_its_share_nor_than_what_is_left(make_trial: Make) -> None:
+    trial = make_trial(budget=4.0)
+    with trial.practice(share=0.75) as practice:
+        practice.train(epochs=10)
+    with trial.practice(share=0.75) as practice:
+        practice.train(epochs=10)
+        assert practice.ledger.left == 0
+    assert trial.ledger.left == 0
+    assert counts(trial, "prune")[1] == 4 * EPOCH
+
+
+def test_two_practices_train_in_another_order(make_trial: Make) -> None:
+    trial, ends = make_trial(), []
+    for _ in range(2):
+        with trial.practice(share=0.3) as practice:
+            practice.train(epochs=1)
+            ends.append(tensors(practice))
+    assert not equal(*ends)
+
+
+def test_the_trial_itself_waits_while_it_practises(make_trial: Make) -> None:
+    trial = make_trial()
+    with trial.practice(share=0.5), pytest.raises(RuntimeError, match="while it practises"):
+        trial.train(epochs=1)
+
+
+def test_practice_after_training_is_refused(make_trial: Make) -> None:
+    trial = make_trial()
+    trial.train(epochs=1)
+    with pytest.raises(SurgeryError, match="before the first training"), trial.practice(share=0.5):
+        pass
+
+
+def test_work_behind_a_practices_back_is_found(make_trial: Make) -> None:
+    trial = make_trial()
+    with pytest.raises(GuardViolation), trial.practice(share=0.5) as practice, torch.no_grad():
+        practice.network.fc.weight.add_(1.0)
+    assert len(trial.guard.violations) == 1

@@ -160,6 +160,11 @@ class Surgery:
         self.weights.slice_(removal.plan)
         return removal
 
+    def for_copy(self, network: nn.Module) -> "Surgery":
+        """The same for a copy of the network, such as it is now; its unstructured masks are all true."""
+        macs, params = self._dense["macs"], self._dense["params"]
+        return Surgery(network, self._shape, self._prunable, macs, params, self.target, self._proof_inputs)
+
     @property
     def _groups(self) -> Groups:
         if self._traced is None:

@@ -120,6 +120,31 @@ def test_a_training_killed_before_or_after_a_removal_goes_on_with_the_sliced_opt
     assert method(journaled(**recipe)) == expected
 
 
+@pytest.mark.parametrize("step", [1, 4, 8, 14, 20])
+def test_a_run_killed_while_it_practises_or_after_goes_on_in_the_same_schedule(
+    journaled: Journaled, make_trial: Callable[..., Trial], killed_at: KilledAt, step: int
+) -> None:
+    def method(trial: Trial) -> tuple[Any, ...]:
+        seen = []
+        for classes in (4, 2):
+            with trial.practice(share=0.25, classes=classes) as practice:
+                practice.train(share=0.5, schedule=(0.0, 0.5))
+                practice.surgery.remove(practice.surgery.fit())
+                practice.train(share=0.4, schedule=(0.5, 1.0))
+                seen.append(practice.evaluate(images=8, recalibrate=False).loss)
+                torch.rand(1, generator=trial.rng)
+        trial.train(share=0.2, schedule=(0.0, 0.4))
+        trial.surgery.remove(trial.surgery.fit())
+        trial.train(share=1.0, schedule=(0.4, 1.0))
+        return left(trial, seen)
+
+    expected = method(make_trial())
+    with killed_at(step):
+        method(journaled())
+    assert method(journaled()) == expected
+    assert method(journaled()) == expected
+
+
 # -- the optimiser's memory layout --------------------------------------------------------------------------------
 
 
