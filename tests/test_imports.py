@@ -9,7 +9,18 @@ import pytest
 
 import bench
 
-HEAVY = ("torch", "wandb", "plotly", "ray", "torchvision", "timm", "sklearn", "rich.progress")
+HEAVY = (
+    "torch",
+    "wandb",
+    "plotly",
+    "ray",
+    "torchvision",
+    "timm",
+    "sklearn",
+    "rich.progress",
+    "gymnasium",
+    "stable_baselines3",
+)
 
 
 @pytest.mark.parametrize(
