@@ -76,6 +76,10 @@ class Split:
         places = places.to(self.labels.device)
         return self.pixels[places], self.labels[places]
 
+    def where(self, wanted: Tensor) -> "Split":
+        """The same with those images alone (bool [N])."""
+        return Split(self.pixels[wanted].contiguous(memory_format=torch.channels_last), self.labels[wanted])
+
     def in_order(self, parts: Iterable[slice]) -> Batches:
         """Images, uint8 [B, C, H, W], and labels of these parts of the split."""
         return ((self.pixels[part], self.labels[part]) for part in parts)
@@ -142,11 +146,8 @@ class Data:
         if not 1 <= classes <= self.classes:
             raise UsageError(f"classes={classes}: {self.name} has {self.classes}. Ask for 1 to {self.classes}.")
 
-        def restricted(split: Split) -> Split:
-            wanted = split.labels < classes
-            return Split(split.pixels[wanted].contiguous(memory_format=torch.channels_last), split.labels[wanted])
-
-        return dataclasses.replace(self, train=restricted(self.train), validation=restricted(self.validation))
+        train, validation = (split.where(split.labels < classes) for split in (self.train, self.validation))
+        return dataclasses.replace(self, train=train, validation=validation)
 
     def validation_batches(self, images: int | None = None, batch_size: int = 500) -> Batches:
         """Validation images; see `evaluation_batches`."""

@@ -117,6 +117,11 @@ class StreamedSplit:
         """The same with no image."""
         return StreamedSplit(self.root, (), self.labels[:0], self.size)
 
+    def where(self, wanted: Tensor) -> "StreamedSplit":
+        """The same with those images alone (bool [N])."""
+        names = tuple(name for name, keep in zip(self.names, wanted.tolist(), strict=True) if keep)
+        return StreamedSplit(self.root, names, self.labels[wanted], self.size)
+
     def at(self, places: Tensor) -> tuple[Tensor, Tensor]:
         """Images as for evaluation, uint8 [N, 3, size, size], and labels of these places (int64 [N])."""
         return next(self._batches([places.cpu()], lambda image, _place: centred(image, self.size)))

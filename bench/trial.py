@@ -161,6 +161,7 @@ class Trial:
         reduce: Reduce,
         images: int,
         at: Sequence[str] | None = None,
+        recalibrate: bool = False,
     ) -> dict[str, Tensor]:
         """Runs training images forward and reduces the activations; charged 1 x MACs an image to the search's share.
 
@@ -168,6 +169,7 @@ class Trial:
             reduce: from activations by layer name ([N, ...]) to small tensors by name, each a mean over the N images.
             images: how many training images, the same ones each time, not augmented.
             at: names of the layers whose outputs are wanted; None for the layers of all channel groups.
+            recalibrate: collect fresh BatchNorm statistics first, as `evaluate` does, and at the same charge.
 
         Returns:
             What `reduce` gave, averaged over batches by their number of images, on the CPU.
@@ -179,13 +181,18 @@ class Trial:
         count = min(images, len(self.data.train))
 
         def work() -> dict[str, Tensor]:
-            self._afford(count * self.surgery.macs)
+            self._afford((count + (self._recalibration_images() if recalibrate else 0)) * self.surgery.macs)
             self.network.eval()
-            batches = self.data.plain_training_batches(images=count)
-            with self._effective():
+            with self._effective(), self._recalibrated(recalibrate):
+                batches = self.data.plain_training_batches(images=count)
                 return reduced_activations(self.network, names, batches, self._forward, reduce)
 
-        return self._call("probe", f"images={count} at={names}", work)
+        return self._call("probe", f"images={count} at={names} recalibrate={recalibrate}", work)
+
+    def price(self, images: int, recalibrate: bool = True) -> float:
+        """What `evaluate` or `probe` of so many images costs now, in the budget's unit; 0 where time binds."""
+        count = images + (self._recalibration_images() if recalibrate else 0)
+        return self.ledger.price(count * self.surgery.macs)
 
     @contextmanager
     def practice(self, share: float, classes: int | None = None) -> "Iterator[Trial]":
@@ -247,7 +254,7 @@ class Trial:
             Pixels, uint8 [N, channels, size, size], not augmented, and labels, int64 [N].
         """
         split = self.data.train
-        return Images(split.pixels[:count].clone(), split.labels[:count].clone())
+        return Images(*split.at(torch.arange(len(split) if count is None else min(count, len(split)))))
 
     def log(self, **scalars: float) -> None:
         """Puts scalars on the run's curve, beside what has been spent so far."""

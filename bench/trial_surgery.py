@@ -8,6 +8,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
 from bench.surgery import ChannelGroup, Keep
@@ -56,6 +58,16 @@ class TrialSurgery:
         """Share of the dense network, in the target's measure (MACs for `auto` and `none`), now or after `keep`."""
         with self._harness():
             return self._engine.ratio({} if keep is None else keep)
+
+    def ratios_at(self, widths: NDArray) -> NDArray[np.float64]:
+        """Shares of the dense network [N], in the target's measure, at N vectors of widths [N, G].
+
+        Plain arithmetic, for searches that ask often: nothing is traced, and the network is not looked at.
+
+        Args:
+            widths: channels of each group, in the order of `groups`, which must have been read before.
+        """
+        return self._engine.ratios_at(widths)
 
     def fit(
         self,

@@ -119,6 +119,16 @@ def test_images_at_places_are_those_of_evaluation(data: Data) -> None:
     assert labels.tolist() == data.train.labels[[7, 2]].tolist()
 
 
+def test_some_classes_alone_are_the_same_images(data: Data) -> None:
+    some = data.with_classes(2)
+    wanted = [place for place, label in enumerate(data.train.labels.tolist()) if label < 2]
+    assert 0 < len(some.train) == len(wanted) < len(data.train)
+    pixels, labels = some.train.at(torch.arange(len(wanted)))
+    expected, expected_labels = data.train.at(torch.tensor(wanted))
+    assert torch.equal(pixels, expected) and torch.equal(labels, expected_labels)
+    assert set(some.validation.labels.tolist()) == {0, 1}
+
+
 def test_fingerprint_is_of_names_sizes_labels_and_the_validation_split(folder: Path) -> None:
     prints = [tiled(folder).fingerprint, tiled(folder, seed=1).fingerprint, tiled(folder, images=4).fingerprint]
     assert tiled(folder).fingerprint == prints[0]

@@ -1,6 +1,6 @@
 """The widths that bring a network to a size, and the channels that stay at those widths."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import product
 from typing import Literal
 
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from bench.errors import NotPrunable, SurgeryError, unknown_name
 from bench.surgery.cost import Measure
-from bench.surgery.groups import Groups
+from bench.surgery.groups import ChannelGroup, Groups
 
 __all__ = ["Scope", "fit", "l1_norms"]
 
@@ -83,7 +83,7 @@ def fit(
     }
 
 
-def l1_norms(groups: Groups) -> dict[str, Tensor]:
+def l1_norms(groups: Iterable[ChannelGroup]) -> dict[str, Tensor]:
     """Each channel's l1 norm [width] of its filters, summed over the group's producers (Li et al. 2017)."""
     return {
         group.name: torch.stack([w.detach().abs().flatten(1).sum(1) for w in group.weights]).sum(0) for group in groups

@@ -3,10 +3,13 @@
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from bench.errors import SurgeryError
 from bench.measure.macs import count_macs
+from bench.surgery.cost import Measure
 from bench.surgery.fit import Scope, fit
 from bench.surgery.groups import ChannelGroup, Groups, LeftOut
 from bench.surgery.keep import Keep, full_keep
@@ -93,8 +96,13 @@ class Surgery:
     def ratio(self, keep: Keep) -> float:
         """Share of the dense network after `keep`, in the target's measure (MACs where it has none)."""
         kept = full_keep(self._groups, keep)
-        measure = "params" if self.target.measure == "params" else "macs"
-        return self.cost({name: len(indices) for name, indices in kept.items()})[measure] / self._dense[measure]
+        widths = np.array([[len(kept[group.name]) for group in self._groups]])
+        return float(self.ratios_at(widths)[0])
+
+    def ratios_at(self, widths: NDArray) -> NDArray[np.float64]:
+        """Shares of the dense network [N] at N width vectors [N, G], groups in the order of `groups`."""
+        measure: Measure = "params" if self.target.measure == "params" else "macs"
+        return self._groups.cost.amounts(measure, widths) / self._dense[measure]
 
     def masked(self, keep: Keep) -> AbstractContextManager[None]:
         """A context in which the channels outside `keep` are off; see `bench.surgery.mask`."""

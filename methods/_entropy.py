@@ -1,0 +1,190 @@
+"""Spatial entropy of activation maps (Musat and Andonie 2023), and a network's entropy as a reward.
+
+A map is quantised to G levels between its own minimum and maximum. For a displacement, P[g, g'] is the share of pairs
+of pixels that far apart with levels g and g', and H = -sum P ln P: the second-order entropy of Journel and Deutsch
+1993. A map's entropy is the mean over the displacements (1, 0) and (0, 1); the opposite ones have the same.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from bench import ChannelGroup, Config, Trial, UsageError, rl
+
+__all__ = ["EntropySettings", "NetworkEntropy", "live_maps", "map_layer", "most_entropy", "spatial_entropy"]
+
+_FLAT = 1e-5
+"""Maps that vary by less than this share of their largest value are constant: the rest is rounding."""
+_ACTIVATIONS = (
+    nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.PReLU, nn.ELU, nn.CELU, nn.SELU, nn.SiLU, nn.GELU, nn.Mish, nn.Hardswish,
+    nn.Sigmoid, nn.Tanh, nn.Softplus,
+)  # fmt: skip
+_NORMS = (nn.modules.batchnorm._BatchNorm, nn.GroupNorm, nn.modules.instancenorm._InstanceNorm)
+
+
+class EntropySettings(Config):
+    """Settings of the entropy reward."""
+
+    levels: int = Field(16, ge=2, le=256, description="levels that a map is quantised to, between its own extremes (G)")
+    smallest: int = Field(4, ge=2, description="layers whose maps are smaller than this on a side are left out")
+    maps: Literal["activation", "convolution"] = Field(
+        "activation", description="activation: after normalisation and ReLU where modules do it; convolution: before"
+    )
+    guard_dead: bool = Field(True, description="false: a channel that carries no signal counts with entropy 0")
+
+
+def spatial_entropy(maps: Tensor, levels: int) -> Tensor:
+    """Entropy in nats [...] of maps [..., H, W], both sides 2 or more; 0 for a constant map."""
+    low, high = maps.amin((-2, -1), keepdim=True), maps.amax((-2, -1), keepdim=True)
+    scaled = (maps - low) / torch.where(high > low, high - low, torch.ones_like(high))
+    quantised = (scaled * levels).long().clamp_(max=levels - 1)
+    entropy = (
+        _pair_entropy(quantised[..., :-1, :], quantised[..., 1:, :], levels)
+        + _pair_entropy(quantised[..., :, :-1], quantised[..., :, 1:], levels)
+    ) / 2
+    return entropy.view(maps.shape[:-2])
+
+
+def _pair_entropy(first: Tensor, second: Tensor, levels: int) -> Tensor:
+    """Entropy [M] over the pairs of levels of M maps: one histogram for all of them."""
+    pairs = (first * levels + second).flatten(-2).flatten(0, -2)
+    maps, count = pairs.shape
+    offset = torch.arange(maps, device=pairs.device)[:, None] * levels**2
+    counts = torch.bincount((pairs + offset).flatten(), minlength=maps * levels**2).view(maps, levels**2)
+    return math.log(count) - torch.special.xlogy(counts, counts.float()).sum(1) / count
+
+
+def most_entropy(height: int, width: int, levels: int) -> float:
+    """The most entropy that a map of this size can have."""
+    pairs = ((height - 1) * width, height * (width - 1))
+    return sum(math.log(min(levels**2, count)) for count in pairs) / 2
+
+
+def live_maps(maps: Tensor) -> Tensor:
+    """Which maps [N, C] of [N, C, H, W] carry a signal: neither constant, nor the same for all N images.
+
+    The second kind comes from a dead layer before: zero padding gives its followers an edge that looks like structure.
+    """
+    size = maps.abs().amax((-2, -1))
+    varied = maps.amax((-2, -1)) - maps.amin((-2, -1)) > _FLAT * size
+    if len(maps) == 1:
+        return varied
+    moved = (maps - maps[:1]).abs().amax((0, 2, 3)) > _FLAT * size.amax(0)
+    return varied & moved
+
+
+def map_layer(network: nn.Module, layer: str) -> str:
+    """The module whose output is the activation of a convolution: the activation module that follows it.
+
+    Modules are followed in the order in which the network lists them, up to the next layer with weights. Where no
+    activation is found (LeNet-5 has none after its convolutions; others call a function), it is the normalisation
+    that follows, or the convolution itself.
+    """
+    names = [name for name, module in network.named_modules() if not list(module.children())]
+    found = layer
+    for name in names[names.index(layer) + 1 :]:
+        module = network.get_submodule(name)
+        if isinstance(module, _ACTIVATIONS):
+            return name
+        if isinstance(module, _NORMS):
+            found = name
+        elif not isinstance(module, nn.Identity | nn.Dropout):
+            break
+    return found
+
+
+@dataclass(frozen=True)
+class _Maps:
+    """Where a group's channels are seen: the output of `module`, whose channels are in the order of `order`."""
+
+    module: str
+    group: str
+    order: Tensor
+
+
+class NetworkEntropy:
+    """The mean entropy of a network's surviving channels, as a share of the dense network's.
+
+    Layer entropy is the mean over the surviving channels on the same training images each time; the network's is the
+    mean over its layers, those that make the channel groups.
+
+    A channel that carries no signal (`live_maps`) has maps without entropy, so that minimising would reward an agent
+    for destroying the network. With `guard_dead` such maps are left out of a channel's mean, and a channel that has no
+    others counts with the most entropy that a map can have: no channel is worth less for carrying a signal.
+
+    Args:
+        trial: whose network is probed; its config has `EntropySettings`.
+        images: how many training images.
+    """
+
+    def __init__(self, trial: Trial, images: int) -> None:
+        self._trial, self._images = trial, images
+        self._config: EntropySettings = trial.config
+        self._maps = [_maps(trial.network, group, layer, self._config) for group in trial.surgery.groups
+                      for layer in group.layers]  # fmt: skip
+        self._dense = 0.0
+
+    def reward(self, walk: rl.Walk | None) -> float:
+        """-H / H of the dense network: -1 for as much. None asks for the dense network, which comes first.
+
+        Raises:
+            BudgetSpent: it costs more than the search's share has left.
+            UsageError: no layer has maps that are large enough.
+        """
+        entropy = self._measured(walk)
+        if walk is None:
+            self._dense = entropy
+        return -entropy / self._dense if self._dense > 0 else 0.0
+
+    def _measured(self, walk: rl.Walk | None) -> float:
+        """Mean over layers of the mean over their surviving channels, in nats."""
+        levels, smallest = self._config.levels, self._config.smallest
+        channels = {
+            each.module: (each.order if walk is None else each.order[walk.keep[each.group].cpu()]).flatten()
+            for each in self._maps
+        }
+
+        def reduce(seen: Mapping[str, Tensor]) -> dict[str, Tensor]:
+            values: dict[str, Tensor] = {}
+            for name, maps in seen.items():
+                if maps.dim() != 4 or min(maps.shape[-2:]) < smallest:
+                    continue
+                maps = maps.index_select(1, channels[name].to(maps.device)).float()
+                live = live_maps(maps)
+                entropy = spatial_entropy(maps, levels)
+                values[f"{name} entropy"] = torch.where(
+                    live, entropy, 0.0 if self._config.guard_dead else entropy
+                ).mean(0)
+                values[f"{name} live"] = live.float().mean(0)
+                values[f"{name} most"] = torch.tensor(most_entropy(*maps.shape[-2:], levels))
+            return values
+
+        found = self._trial.probe(reduce, images=self._images, at=tuple(channels), recalibrate=True)
+        layers = [
+            self._layer_entropy(found[f"{name} entropy"], found[f"{name} live"], found[f"{name} most"])
+            for name in channels
+            if f"{name} live" in found
+        ]
+        if not layers:
+            raise UsageError(
+                f"no layer has maps of {smallest}x{smallest} or more, so there is no entropy to reward. "
+                "Use reward=accuracy, or a smaller value of smallest."
+            )
+        return sum(layers) / len(layers)
+
+    def _layer_entropy(self, entropy: Tensor, live: Tensor, most: Tensor) -> float:
+        """The mean over a layer's channels; `entropy` and `live` are means over the images [channels]."""
+        if self._config.guard_dead:
+            entropy = torch.where(live > 0, entropy / live.clamp(min=1e-12), most)
+        return float(entropy.double().mean())
+
+
+def _maps(network: nn.Module, group: ChannelGroup, layer: str, config: EntropySettings) -> _Maps:
+    owned = next(each for each in group.slices if each.tensor == f"{layer}.weight" and each.dim == 0)
+    module = map_layer(network, layer) if config.maps == "activation" else layer
+    return _Maps(module, group.name, owned.index)

@@ -1,0 +1,104 @@
+"""`cluster-rl`: redundancy inside clusters of similar filters, with an agent that chooses the clusters."""
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+from pydantic import Field
+
+from bench import ChannelGroup, Keep, Trial, rl
+from bench.methods._amc import SearchConfig, WalkSearch
+from bench.methods._clusters import FilterClusters, filter_points, removal_order
+
+
+class ClusterRLConfig(SearchConfig):
+    """Settings of `cluster-rl`."""
+
+    keep_one: bool = Field(False, description="true: of each cluster only the filter nearest to its centre stays")
+    normalise: bool = Field(False, description="true: filters are compared by direction (cosine)")
+    grid: int = Field(20, ge=2, description="clusters are multiples of this part of a group's filters")
+    starts: int = Field(10, ge=1, description="starts of k-means, the best of which counts")
+
+
+class ClusterRL(WalkSearch):
+    """k-means in each channel group; the filter nearest to each centre goes; an agent chooses how many clusters.
+
+    Source: Wu, Song, Zeng, CISAI 2022 (SPIE 12566, 1256630), of which the abstract was at hand; the criterion, and the
+    loop of clustering and pruning until the target is met, are those of the same group's Entropy 2023, 25(1):9, which
+    has a fixed scheme in the agent's place.
+
+    An action a asks for k = round(a n) clusters of a group's n filters, at least 1 and at most n / 2. From each cluster
+    of two or more the filter nearest to the centre goes; of equally near ones, as in every pair, that with the smaller
+    l1 norm. So a pass removes as many filters as there are such clusters. Passes are repeated with the same a, on what
+    is left, until the target is met; the last pass stops there.
+
+    Choices of ours, since no more is public: agent, state and terminal reward are AMC's (accuracy without fine-tuning);
+    walks need no bound on their actions, since passes are repeated until the target is met; a is rounded to 1 / 20, so
+    that clusterings are few enough to be kept and the same action always gives the same reward (`grid`). Deviations:
+    filters are clustered by all their weights while the search lasts, although removals before them take some of these;
+    layers that a residual add ties are clustered together. Settings: `keep_one` for the other reading of the abstract
+    (a cluster keeps one filter), `normalise` for directions, `agent=uniform` for a random search.
+    """
+
+    name = "cluster-rl"
+    reference = "Wu, Song, Zeng 2022, SPIE 12566 (1256630)"
+    Config = ClusterRLConfig
+
+    def prune(self, trial: Trial) -> None:
+        """Clusters, lets the agent walk, and removes what the best walk would; the track's fine-tuning follows."""
+        trial.surgery.fit()  # a target out of reach is refused before any work
+        clusters = Clusters(trial)
+        # the agent walks: the clusters of a group an action, accuracy at the end
+        best = self.search(trial, clusters.environment)
+        # where the budget allowed no walk: half as many clusters as filters in every group
+        even = {group.name: 0.5 for group in clusters.groups}
+        trial.surgery.remove(clusters.land(even) if best is None else best.keep)
+
+
+class Clusters:
+    """All groups of a network with their clusterings, and what a walk's shares of clusters remove."""
+
+    def __init__(self, trial: Trial) -> None:
+        config: ClusterRLConfig = trial.config
+        self._trial, self.groups = trial, trial.surgery.groups
+        self._norms, self._filters = {}, {}
+        for group in self.groups:
+            points, self._norms[group.name] = filter_points(group, config.normalise)
+            self._filters[group.name] = FilterClusters(
+                points, self._norms[group.name], keep_one=config.keep_one, starts=config.starts, grid=config.grid
+            )
+
+    def environment(self, reward: Callable[[rl.Walk], float]) -> rl.PruningEnv:
+        """Walks whose actions are shares of clusters, and which land on the target by repeated passes."""
+        return rl.PruningEnv(
+            self._trial, reward, bounded=False, share=self.share, land=lambda actions, shares: self.land(actions)
+        )
+
+    def share(self, group: ChannelGroup, action: float) -> float:
+        """The share of a group that one pass leaves."""
+        filters = self._filters[group.name]
+        gone = filters.redundant(range(group.width), filters.clusters(action, group.width))
+        return 1 - len(gone) / group.width
+
+    def land(self, actions: Mapping[str, float]) -> Keep:
+        """The channels that stay when passes are repeated until the target is met, the last one in part."""
+        surgery, ratio = self._trial.surgery, self._trial.target.ratio
+        assert ratio is not None
+        passes = [self._filters[group.name].passes(actions[group.name]) for group in self.groups]
+        order: list[list[int]] = [[] for _ in passes]
+        widths = full = np.array([group.width for group in self.groups])
+        while surgery.ratios_at(widths[None])[0] > ratio:
+            gone = [next(each, ()) for each in passes]
+            for indices, removed in zip(order, gone, strict=True):
+                indices += removed
+            counts = np.array([len(removed) for removed in gone])
+            if not counts.any():
+                break
+            # all parts of this pass, from none of it to the whole: the one that comes nearest
+            parts = widths - np.rint(np.linspace(0, 1, counts.max() + 1)[:, None] * counts).astype(int)
+            ratios = surgery.ratios_at(parts)
+            widths = parts[np.abs(ratios - ratio).argmin()]
+            if ratios[-1] <= ratio:
+                break
+        names = [group.name for group in self.groups]
+        scores = {name: removal_order(gone, self._norms[name]) for name, gone in zip(names, order, strict=True)}
+        return surgery.fit(scores, ratios=dict(zip(names, (widths / full).tolist(), strict=True)))
