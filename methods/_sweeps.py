@@ -228,7 +228,7 @@ class Pruning:
 
     def _look(self) -> bool:
         """Takes down the accuracy now, and its change; False where the search's share does not pay for it any more."""
-        try:
+        try:  # BatchNorm's running statistics are of the training that has just ended: none are collected for it
             now = self.trial.evaluate(self.images, recalibrate=False).top1
         except BudgetSpent:
             return False
