@@ -105,9 +105,8 @@ class FilterClusters:
         return tuple(index for _, _, index in sorted(gone))
 
 
-def removal_order(passes: Sequence[Sequence[int]], norms: NDArray) -> Tensor:
-    """Scores [n] for `trial.surgery.fit`: what an earlier pass removes is lower, what no pass removes the highest."""
-    order = [index for gone in passes for index in gone]
+def removal_order(order: Sequence[int], norms: NDArray) -> Tensor:
+    """Scores [n] for `trial.surgery.fit`: what goes earlier is lower; what is not in `order` is higher, by its norm."""
     rest = sorted(set(range(len(norms))) - set(order), key=lambda index: norms[index])
     scores = torch.empty(len(norms))
     scores[torch.tensor([*order, *rest])] = torch.arange(len(norms), dtype=torch.float)

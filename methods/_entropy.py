@@ -52,8 +52,9 @@ def spatial_entropy(maps: Tensor, levels: int) -> Tensor:
 
 def _pair_entropy(first: Tensor, second: Tensor, levels: int) -> Tensor:
     """Entropy [M] over the pairs of levels of M maps: one histogram for all of them."""
-    pairs = (first * levels + second).flatten(-2).flatten(0, -2)
-    maps, count = pairs.shape
+    count = first.shape[-2] * first.shape[-1]
+    pairs = (first * levels + second).reshape(-1, count)
+    maps = len(pairs)
     offset = torch.arange(maps, device=pairs.device)[:, None] * levels**2
     counts = torch.bincount((pairs + offset).flatten(), minlength=maps * levels**2).view(maps, levels**2)
     return math.log(count) - torch.special.xlogy(counts, counts.float()).sum(1) / count
