@@ -1,4 +1,4 @@
-"""What is installed: methods, tracks, data sets and networks, for `bench list`."""
+"""What is installed: methods and their settings, tracks, data sets, networks and claims, for `bench list`."""
 
 from collections.abc import Callable
 
@@ -24,6 +24,15 @@ def _methods() -> list[Row]:
             "settings": ", ".join(f"{key}={field.default}" for key, field in method.Config.model_fields.items()),
         }
         for name, method in method_classes().items()
+    ]
+
+
+def _settings(method: str) -> list[Row]:
+    from bench.plan import method_class
+
+    return [
+        {"setting": name, "default": str(field.default), "what it does": field.description or ""}
+        for name, field in method_class(method).Config.model_fields.items()
     ]
 
 
@@ -87,10 +96,8 @@ def _claims() -> list[Row]:
     ]
 
 
-_UNSHOWN = {
-    "tracks": ("dataset", "network"),
-    "claims": ("paper",),
-}  # on a terminal: a track's name and summary say them
+# On a terminal: a track's name and summary say the first, the others are too long.
+_UNSHOWN = {"tracks": ("dataset", "network"), "methods": ("settings",), "claims": ("paper", "run it with")}
 
 
 _LISTS: dict[str, Callable[[], list[Row]]] = {
@@ -103,19 +110,24 @@ _LISTS: dict[str, Callable[[], list[Row]]] = {
 
 
 def catalogue(what: str) -> list[Row]:
-    """Rows of one list.
+    """Rows of one list, or of the settings of the method of that name.
 
     Raises:
-        UsageError: there is no such list.
+        UsageError: there is no such list, nor such a method.
     """
-    if what not in _LISTS:
-        raise unknown_name("list", what, _LISTS)
-    return _LISTS[what]()
+    if what in _LISTS:
+        return _LISTS[what]()
+    from bench.plan import method_classes
+
+    if what in method_classes():
+        return _settings(what)
+    raise unknown_name("list", what, [*_LISTS, *method_classes()])
 
 
 def catalogue_table(what: str, rows: list[Row]) -> Table:
     """The rows as a table for a terminal."""
-    table = Table(title=what, show_lines=True)
+    caption = "settings of one: bench list NAME" if what == "methods" else None
+    table = Table(title=what if what in _LISTS else f"settings of {what}", caption=caption, show_lines=True)
     shown = [name for name in (rows[0] if rows else ()) if name not in _UNSHOWN.get(what, ())]
     for name in shown:
         table.add_column(name, no_wrap=name == "name", overflow="fold")

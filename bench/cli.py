@@ -85,7 +85,9 @@ def run(
 
 @app.command("list")
 def list_(
-    what: Annotated[str, typer.Argument(help="methods, tracks, datasets, networks or claims.")],
+    what: Annotated[
+        str, typer.Argument(help="methods, tracks, datasets, networks, claims, or a method: its settings.")
+    ],
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """List what is installed."""

@@ -200,6 +200,7 @@ def test_a_page_is_drawn_from_a_store(ran: Answer, typed: Typed, workplace: Work
         ("tracks", ["digits-lenet5", "mnist-lenet5", "mnist-lenet300"]),
         ("datasets", ["digits", "mnist"]),
         ("networks", ["lenet5", "resnet56", "timm:NAME"]),
+        ("claims", ["hbfp-lenet5", "olmp-alexnet"]),
     ],
 )
 def test_what_is_installed_is_listed_as_a_table_and_as_json(typed: Typed, what: str, names: list[str]) -> None:
@@ -208,6 +209,13 @@ def test_what_is_installed_is_listed_as_a_table_and_as_json(typed: Typed, what: 
     table = typed("list", what)
     assert table.code == 0
     assert all(name in table.out for name in names)
+
+
+def test_the_settings_of_a_method_are_listed_with_what_they_do(typed: Typed) -> None:
+    rows = json.loads(typed("list", "l1", "--json").out)
+    assert {"setting": "scope", "default": "uniform"}.items() <= rows[0].items()
+    table = typed("list", "olmp").out
+    assert "settings of olmp" in table and "delta" in table and "0.02" in table
 
 
 def test_an_unknown_list_is_answered_with_the_known_ones(typed: Typed) -> None:
