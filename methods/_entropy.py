@@ -162,7 +162,7 @@ class NetworkEntropy:
                     live, entropy, 0.0 if self._config.guard_dead else entropy
                 ).mean(0)
                 values[f"{name} live"] = live.float().mean(0)
-                values[f"{name} most"] = torch.tensor(most_entropy(*maps.shape[-2:], levels))
+                values[f"{name} most"] = torch.tensor(most_entropy(maps.shape[-2], maps.shape[-1], levels))
             return values
 
         found = self._trial.probe(reduce, images=self._images, at=tuple(channels), recalibrate=True)

@@ -84,7 +84,7 @@ def ddpg(env: "PruningEnv", seed: int, episodes: int, settings: DDPGSettings | N
     from bench.rl.amc_ddpg import AMCDDPG  # stable-baselines3: only who walks needs it
     from bench.rl.replay import WalkReplayBuffer
 
-    settings = settings or DDPGSettings()
+    settings = settings or DDPGSettings.model_validate({})
     warmup = round(settings.warmup * episodes)
     return AMCDDPG(
         "MlpPolicy",
