@@ -358,6 +358,42 @@ def test_a_probe_looks_at_the_layers_of_all_groups_by_default(make_trial: Make) 
     assert not any(module._forward_hooks for module in trial.network.modules())
 
 
+def test_a_recalibrated_probe_sees_fresh_statistics_at_their_charge_and_leaves_the_old_ones(
+    make_trial: Make,
+) -> None:
+    trial = make_trial()
+    before = tensors(trial)
+
+    def spread(activations: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return {"spread": activations["bn1"].square().mean()}
+
+    stale = trial.probe(spread, images=EPOCH, at=["bn1"])["spread"]
+    fresh = trial.probe(spread, images=EPOCH, at=["bn1"], recalibrate=True)["spread"]
+    assert float(fresh) == pytest.approx(1, abs=0.02)  # normalised, which untrained statistics do not do
+    assert abs(float(stale) - 1) > 0.1
+    assert counts(trial, "search") == (3 * EPOCH, 0, 3 * EPOCH * MACS)
+    assert equal(before, tensors(trial))
+
+
+def test_a_price_is_what_an_evaluation_will_cost(make_trial: Make) -> None:
+    trial = make_trial()
+    for recalibrate in (True, False):
+        before, price = trial.ledger.search_left, trial.price(10, recalibrate)
+        trial.evaluate(images=10, recalibrate=recalibrate)
+        assert before - trial.ledger.search_left == pytest.approx(price)
+    assert make_trial(unit="device_seconds").price(10) == 0
+
+
+@pytest.mark.parametrize("target", ["macs=0.5", "params=0.5"])
+def test_shares_at_widths_are_those_of_channels_kept(make_trial: Make, target: str) -> None:
+    trial = make_trial(target=target)
+    assert [group.width for group in trial.surgery.groups] == [8, 6]
+    keep = {"conv1": torch.arange(3), "conv2": torch.arange(5)}
+    assert trial.surgery.ratios_at(np.array([[8, 6], [3, 5]])).tolist() == [1.0, trial.surgery.ratio(keep)]
+    trial.surgery.remove(keep)
+    assert trial.surgery.ratios_at(np.array([[3, 5]])).tolist() == [trial.surgery.ratio()]
+
+
 @pytest.mark.parametrize("call", ["evaluate", "probe"])
 def test_looking_at_no_image_is_refused(make_trial: Make, call: str) -> None:
     trial = make_trial()
