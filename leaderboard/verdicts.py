@@ -95,7 +95,9 @@ def as_json(verdict: Verdict) -> dict[str, Any]:
     """A verdict as JSON values."""
 
     def numbers(estimate: Estimate | None) -> dict[str, Any] | None:
-        return estimate and {"mean": estimate.mean, "half_width": estimate.half_width, "n": estimate.n}
+        if estimate is None:
+            return None
+        return {"mean": estimate.mean, "half_width": estimate.half_width, "n": estimate.n}
 
     return {
         "claim": verdict.claim.name,
