@@ -37,6 +37,17 @@ def test_runs_of_other_methods_keep_the_rules(name):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("name", ["entropy-rl", "accuracy-rl", "cluster-rl", "random-search"])
+def test_searches_by_walks_keep_the_rules_on_every_network(name):
+    results = check_class(
+        method_class(name),
+        only=("targets", "determinism", "budget in epochs", "resume", "residual network", "plain network"),
+    )
+    assert failures(results) == {}
+    assert skipped(results) == set()
+
+
+@pytest.mark.slow
 def test_whole_kit_passes_for_hbfp_and_prints_a_table(capsys):
     assert check_method("hbfp", ("pairs=0.4",)) == 0
     printed = capsys.readouterr()
