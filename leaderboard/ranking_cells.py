@@ -145,7 +145,7 @@ _COMPARISONS: tuple[SheetColumn[Comparison], ...] = (
     SheetColumn(
         "other test images",
         "95 % interval of the difference for these trained networks when the test images are drawn again (paired "
-        "bootstrap, 2,000 times, of the correct bits averaged over the shared seeds)",
+        "bootstrap, 1,000 times, of the correct bits averaged over the shared seeds)",
         _images,
     ),
     SheetColumn("p", "of the paired t-test by seed", lambda row: _p(row.p)),
