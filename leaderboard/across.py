@@ -85,11 +85,11 @@ def _summary(
         else:
             found.append((some, areas))
     places = all_pairs([areas for _, areas in found], resolution).places
-    rows = [
+    ranked = [
         Area(some.row.label, some.row.control, Estimate.of(areas.values()), place)
         for (some, areas), place in zip(found, places, strict=True)
     ]
-    return AcrossTargets(measure, targets, tuple(sorted(rows, key=lambda row: -row.area.mean)), tuple(left_out))
+    return AcrossTargets(measure, targets, tuple(sorted(ranked, key=lambda row: -row.area.mean)), tuple(left_out))
 
 
 def _areas(measure: str, rows: Sequence[Entrant]) -> dict[Start, float]:

@@ -80,6 +80,8 @@ class Comparison:
     @property
     def verdict(self) -> str:
         """The outcome in words."""
+        if not self.significant and self.images is not None and self.images.low > 0:
+            return "better for these networks, but seeds vary too much to tell"
         if not self.significant:
             return "not told apart"
         if self.images is not None and self.images.low <= 0:

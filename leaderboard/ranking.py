@@ -32,11 +32,11 @@ def rank_table(entrants: Sequence[Entrant], listed: Sequence[str], ranked: bool)
         listed: targets of the track, which the summary is over.
         ranked: whether the track is large enough to rank methods; where not, there are floors in the ranks' place.
     """
-    images = next((found for each in entrants if (found := _images(each)) is not None), None)
+    images = next((number for each in entrants if (number := _images(each)) is not None), None)
     by_target: dict[str, list[int]] = defaultdict(list)
-    for number, each in enumerate(entrants):
+    for at, each in enumerate(entrants):
         if each.sized:
-            by_target[each.row.target].append(number)
+            by_target[each.row.target].append(at)
     found: list[Place | None] = [None] * len(entrants)
     if not ranked:
         floors = [_floor(target, [entrants[i] for i in rows], images) for target, rows in by_target.items()]

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from bench.leaderboard.board import Table
 from bench.leaderboard.cells import percent, place_text, points
@@ -48,7 +48,7 @@ class Sheet:
 
     title: str
     notes: tuple[str, ...]
-    columns: tuple[SheetColumn, ...]  # type: ignore[type-arg]
+    columns: tuple[SheetColumn[Any], ...]
     rows: tuple[tuple[str, ...], ...]
     detail: bool
 

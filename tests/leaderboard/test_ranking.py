@@ -167,6 +167,17 @@ def test_test_images_that_might_say_otherwise(make_record: MakeRecord, with_bits
     assert comparison.verdict == "better on these seeds, but other test images might say otherwise"
 
 
+def test_networks_that_differ_while_seeds_vary_too_much(make_record: MakeRecord, with_bits: Bits) -> None:
+    """One is better by 1 to 25 points of 1,000 images: beyond the test images' noise, not beyond the seeds'."""
+    image = np.arange(1000)
+    records = [with_bits(record, image < 900) for record in runs(make_record, "a", [0] * 5)]
+    for record, lost in zip(runs(make_record, "b", [0] * 5), (10, 20, 250, 10, 200), strict=True):
+        records.append(with_bits(record, image < 900 - lost))
+    (comparison,) = table_of(records).ranking.targets[0].comparisons
+    assert not comparison.significant
+    assert comparison.verdict == "better for these networks, but seeds vary too much to tell"
+
+
 def test_damaged_bits_leave_the_rest(make_record: MakeRecord, with_bits: Bits) -> None:
     good = [with_bits(record, np.arange(100) < 90) for record in runs(make_record, "a", [0] * 5)]
     for bits in ("", "?", "AAAA"):

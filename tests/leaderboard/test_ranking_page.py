@@ -29,6 +29,7 @@ def test_ranks_comparisons_and_the_summary_are_shown(make_record: MakeRecord, tm
     assert "macs=0.5: 1 pair of rows compared" in page
     assert ">better</td>" in page
     assert ">2</td>" in page
+    assert page.count("What the columns of these comparisons mean") == 1
 
 
 def test_text_from_records_stays_text_in_the_ranking(
