@@ -84,11 +84,14 @@ def _summary(
             left_out.append(NotCompared(some.row.label, reason))
         else:
             found.append((some, areas))
+    ranked = []
     places = all_pairs([areas for _, areas in found], resolution).places
-    ranked = [
-        Area(some.row.label, some.row.control, Estimate.of(areas.values()), place)
-        for (some, areas), place in zip(found, places, strict=True)
-    ]
+    for (some, areas), place in zip(found, places, strict=True):
+        if place is None:
+            reason = "shares three seeds, from the same dense networks, with none of the others"
+            left_out.append(NotCompared(some.row.label, reason))
+        else:
+            ranked.append(Area(some.row.label, some.row.control, Estimate.of(areas.values()), place))
     return AcrossTargets(measure, targets, tuple(sorted(ranked, key=lambda row: -row.area.mean)), tuple(left_out))
 
 

@@ -121,7 +121,7 @@ class Area:
     label: str
     control: bool
     area: Estimate
-    place: Place | None
+    place: Place
 
 
 @dataclass(frozen=True)
@@ -132,7 +132,7 @@ class AcrossTargets:
         measure: `macs` or `params`: what the targets name, and what the area is taken over.
         targets: the targets that every method here has.
         rows: the largest area first.
-        left_out: methods that lack a target or seeds.
+        left_out: methods that lack a target, seeds, or others to be compared with, and why.
     """
 
     measure: str

@@ -161,7 +161,7 @@ _AREAS: tuple[SheetColumn[Area], ...] = (
     SheetColumn(
         "rank",
         "1 + the number of methods with a significantly larger area (paired t-test by seed, Holm's correction)",
-        lambda row: "–" if row.place is None else place_text(row.place),
+        lambda row: place_text(row.place),
     ),
     SheetColumn("mean top-1 over log size", "with its 95 % Student interval over seeds", lambda row: percent(row.area)),
     SheetColumn("seeds", "seeds with a run at every target", lambda row: str(row.area.n)),

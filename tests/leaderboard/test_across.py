@@ -54,8 +54,8 @@ def test_methods_are_ranked_by_their_areas(make_record: MakeRecord) -> None:
     ]
     (across,) = summarise(records).tracks[0].tables[0].ranking.across
     assert (across.measure, across.targets) == ("macs", TARGETS)
-    assert [(row.label, row.place and row.place.rank) for row in across.rows[2:]] == [("c", 3)]
-    assert {row.label: row.place and (row.place.rank, row.place.tied) for row in across.rows[:2]} == {
+    assert [(row.label, row.place.rank) for row in across.rows[2:]] == [("c", 3)]
+    assert {row.label: (row.place.rank, row.place.tied) for row in across.rows[:2]} == {
         "a": (1, True),
         "b": (1, True),
     }
@@ -72,12 +72,14 @@ def test_a_method_that_lacks_a_target_or_seeds_is_left_out_with_the_reason(make_
         *curve(make_record, "b", (0.9, 0.8, 0.6)),
         *curve(make_record, "short", (0.99, 0.99)),
         *curve(make_record, "few", (0.99, 0.99, 0.99), seeds=2),
+        *curve(make_record, "elsewhere", (0.99, 0.99, 0.99), manifest={"device_class": "cpu", "dense_sha256": "y"}),
     ]
     (across,) = summarise(records).tracks[0].tables[0].ranking.across
     assert {row.label for row in across.rows} == {"a", "b"}
     assert {each.label: each.reason for each in across.left_out} == {
         "short": "has no run at macs=0.125",
         "few": "has 2 seeds at all targets: the summary takes 3 or more",
+        "elsewhere": "shares three seeds, from the same dense networks, with none of the others",
     }
     (sheet,) = [each for each in sheets(summarise(records).tracks[0].tables[0]) if not each.detail]
     assert "short (has no run at macs=0.125)" in sheet.notes[1]

@@ -106,14 +106,40 @@ def test_only_shared_seeds_are_compared(make_record: MakeRecord) -> None:
     assert ranks(table) == {"a": "1=", "b": "1="}
 
 
-def test_rows_without_three_shared_seeds_are_not_compared(make_record: MakeRecord) -> None:
+def test_a_row_without_three_shared_seeds_stands_apart(make_record: MakeRecord) -> None:
     later = [make_record(method="c", seed=seed, top1=0.99) for seed in range(5, 10)]
     records = runs(make_record, "a", NOISE) + runs(make_record, "b", [value - 0.02 for value in NOISE]) + later
     table = table_of(records)
-    assert ranks(table) == {"a": "1 (provisional)", "b": "2 (provisional)", "c": "–"}
+    assert ranks(table) == {"a": "1", "b": "2", "c": "–"}
+    (missing,) = table.ranking.targets[0].not_compared
+    assert missing.label == "c"
+    assert "with none of the 2 rows that are ranked" in missing.reason
+
+
+def test_a_rank_that_does_not_rest_on_all_others_is_provisional(make_record: MakeRecord) -> None:
+    """b shares seeds with both, a and c share two."""
+    records = [
+        *runs(make_record, "a", NOISE),
+        *[make_record(method="b", seed=seed, top1=0.88 + NOISE[seed % 5] - 0.9) for seed in range(8)],
+        *[make_record(method="c", seed=seed, top1=0.80 + NOISE[seed % 5] - 0.9) for seed in range(3, 8)],
+    ]
+    table = table_of(records)
+    assert ranks(table)["a"].endswith("(provisional)")
+    assert ranks(table)["c"].endswith("(provisional)")
+    assert "provisional" not in ranks(table)["b"]
     reasons = {each.label: each.reason for each in table.ranking.targets[0].not_compared}
-    assert "with 0 of 2 other rows" in reasons["c"]
-    assert "with 1 of 2 other rows" in reasons["a"]
+    assert set(reasons) == {"a", "c"}
+    assert "with 1 of the 2 others only" in reasons["a"]
+
+
+def test_rows_that_share_nothing_have_no_rank(make_record: MakeRecord) -> None:
+    later = [make_record(method="b", seed=seed, top1=0.99) for seed in range(5, 10)]
+    table = table_of(runs(make_record, "a", NOISE) + later)
+    assert set(ranks(table).values()) == {"–"}
+    assert table.ranking.targets[0].pairs == 0
+    assert {each.reason for each in table.ranking.targets[0].not_compared} == {
+        "shares three seeds, from the same dense networks, with no other row"
+    }
 
 
 def test_runs_from_other_dense_networks_are_no_pairs(make_record: MakeRecord) -> None:
@@ -176,6 +202,22 @@ def test_networks_that_differ_while_seeds_vary_too_much(make_record: MakeRecord,
     (comparison,) = table_of(records).ranking.targets[0].comparisons
     assert not comparison.significant
     assert comparison.verdict == "better for these networks, but seeds vary too much to tell"
+
+
+def test_the_order_of_a_pair_is_that_of_its_shared_seeds(make_record: MakeRecord, with_bits: Bits) -> None:
+    """a has the higher mean by a seed of its own; on the five that both have, b is better."""
+    image = np.arange(1000)
+    records = [with_bits(record, image < 900) for record in runs(make_record, "b", [0] * 5)]
+    records += [with_bits(record, image < 890) for record in runs(make_record, "a", [0] * 5)]
+    records.append(with_bits(make_record(method="a", seed=5), image < 999))
+    table = table_of(records)
+    assert [row.method for row in table.rows] == ["a", "b"]
+    (comparison,) = table.ranking.targets[0].comparisons
+    assert (comparison.better, comparison.other) == ("b", "a")
+    assert comparison.difference.mean == pytest.approx(0.01)
+    assert comparison.images
+    assert 0 < comparison.images.low < 0.01 < comparison.images.high
+    assert ranks(table) == {"a": "2", "b": "1"}
 
 
 def test_damaged_bits_leave_the_rest(make_record: MakeRecord, with_bits: Bits) -> None:
