@@ -18,6 +18,7 @@ from bench.claims import claim_names, load_claim
 from bench.leaderboard.board import TrackSummary
 from bench.leaderboard.cells import columns, heading
 from bench.leaderboard.plot import colours, plot_json
+from bench.leaderboard.ranking_cells import sheets
 from bench.leaderboard.summary import summarise
 from bench.leaderboard.verdict_cells import COLUMNS
 from bench.leaderboard.verdicts import Verdict, verdicts
@@ -94,6 +95,7 @@ def _track_page(track: TrackSummary, found: Sequence[Verdict]) -> dict[str, obje
                 "table": table,
                 "columns": columns(table, track.ranked),
                 "plot": plot_json(table, colour),
+                "ranking": sheets(table),
             }
             for number, table in enumerate(track.tables, start=1)
         ],
