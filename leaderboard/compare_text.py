@@ -1,5 +1,6 @@
 """A comparison of runs on a terminal, and as JSON values."""
 
+import json
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -44,8 +45,11 @@ def print_comparison(comparison: Comparison) -> None:
 
 
 def as_json(comparison: Comparison) -> dict[str, Any]:
-    """The same as JSON values, lists with a value a run. Accuracies are fractions, times seconds."""
-    return {
+    """The same as JSON values, lists with a value a run. Accuracies are fractions, times seconds.
+
+    What JSON cannot hold (NaN among settings that come from elsewhere) is written as text.
+    """
+    values = {
         "runs": [record.run_id for record in comparison.records],
         "comparable": comparison.comparable,
         "warnings": list(comparison.warnings),
@@ -60,6 +64,8 @@ def as_json(comparison: Comparison) -> dict[str, Any]:
             for row in comparison.layers
         ],
     }
+    plain: dict[str, Any] = json.loads(json.dumps(values), parse_constant=str)
+    return plain
 
 
 def _table(title: str, names: Sequence[str], rows: Sequence[tuple[str, Sequence[str]]]) -> Table:

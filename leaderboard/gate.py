@@ -313,7 +313,7 @@ def _equal(base: Record, head: Record) -> bool:
 
 def _latency(pairs: Sequence[tuple[Record, Record]]) -> dict[int, float]:
     """Geometric mean over seeds of head over baseline, by batch size; empty unless all ran on the same hardware."""
-    if not all(_machine(old) == _machine(new) for old, new in pairs):
+    if not all(_machine(old) == _machine(new) is not None for old, new in pairs):
         return {}
     logs: dict[int, list[float]] = defaultdict(list)
     for old, new in pairs:
@@ -329,7 +329,7 @@ def _medians(measured: Measured | None) -> dict[int, float]:
 
 def _machine(record: Record) -> Any:
     hardware = record.manifest.get("hardware")
-    return [hardware.get(name) for name in _SAME_MACHINE] if isinstance(hardware, dict) else record.run_id
+    return [hardware.get(name) for name in _SAME_MACHINE] if isinstance(hardware, dict) else None
 
 
 def _last_line(error: str | None) -> str:

@@ -12,6 +12,7 @@ import pytest
 from bench.cli import main
 from bench.errors import UsageError
 from bench.leaderboard.compare import compare_runs
+from bench.leaderboard.compare_text import as_json
 from bench.record import Record
 
 Make = Callable[..., Record]
@@ -126,6 +127,12 @@ def test_the_command_gives_json(store: Path, capsys: pytest.CaptureFixture[str])
     assert said["comparable"] is True
     assert said["results"]["top-1 test, pruned"] == [0.9975, 0.995]
     assert said["top1_test_against_first"][0]["mcnemar"]["only_first"] == 2
+
+
+def test_json_stays_json_whatever_a_setting_holds(make_record: Make) -> None:
+    comparison = compare_runs([make_record(config={"power": float("nan")}), make_record(config={"power": 1.0})])
+    said = json.dumps(as_json(comparison), allow_nan=False)
+    assert json.loads(said)["differing"] == [{"group": "setting", "name": "power", "values": ["NaN", 1.0]}]
 
 
 def test_wrong_usage_ends_with_code_2(store: Path, capsys: pytest.CaptureFixture[str]) -> None:

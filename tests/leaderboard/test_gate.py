@@ -80,6 +80,7 @@ def test_time_never_fails_and_is_shown_on_the_same_hardware_alone(run: Make) -> 
     assert gate.holds
     assert gate.rows[0].latency == {1: pytest.approx(10), 64: pytest.approx(0.5)}
     assert judge([on(2, (1.0, 6.0))], [on(4, (10.0, 3.0))]).rows[0].latency == {}
+    assert judge([run()], [run()]).rows[0].latency == {}  # the records do not say on what they ran
 
 
 def test_a_changed_setting_is_shown_and_judged(run: Make) -> None:
