@@ -15,7 +15,9 @@ from torch import nn
 
 from bench.surgery.trace import trace_groups
 
-from .conftest import NETWORKS, build
+from .conftest import build
+
+NETWORKS = ("lenet5", "resnet20")
 
 
 def theirs(network: nn.Module, shape: tuple[int, int, int]) -> int:
@@ -28,7 +30,7 @@ def theirs(network: nn.Module, shape: tuple[int, int, int]) -> int:
 @pytest.mark.parametrize("name", NETWORKS)
 @pytest.mark.parametrize("find", [trace_groups, theirs], ids=["bench", "torch-pruning"])
 def test_groups(benchmark: Any, name: str, find: Callable[..., Any]) -> None:
-    benchmark.pedantic(find, setup=lambda: (build(name), {}), rounds=5, warmup_rounds=1)
+    benchmark.pedantic(find, setup=lambda: (build(name), {}), rounds=3, warmup_rounds=1)
 
 
 @pytest.mark.parametrize("name", NETWORKS)
