@@ -192,6 +192,45 @@ def check(
     raise typer.Exit(check_method(method, tuple(set_ or ())))
 
 
+@app.command()
+def compare(
+    names: Annotated[list[str], typer.Argument(metavar="RUN RUN...", help="Run ids, their beginnings, or records.")],
+    store: StoreOption = DEFAULT_STORE,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Hold runs against each other: what differs, results with intervals, ledgers and layers side by side."""
+    from bench.leaderboard.compare import compare_runs
+    from bench.leaderboard.compare_text import as_json as values
+    from bench.leaderboard.compare_text import print_comparison
+    from bench.session import find_record
+
+    comparison = compare_runs([find_record(name, store)[0] for name in names])
+    if as_json:
+        print(json.dumps(values(comparison), indent=1))
+    else:
+        print_comparison(comparison)
+
+
+@app.command()
+def gate(
+    baseline: Annotated[Path, typer.Option(help="Folder of records to hold the store against.")],
+    store: StoreOption = DEFAULT_STORE,
+    track: Annotated[list[str] | None, typer.Option(help="Only these tracks.  [default: all]")] = None,
+    method: Annotated[list[str] | None, typer.Option(help="Only these methods.  [default: all]")] = None,
+    margin: Annotated[float, typer.Option(help="A fall of top-1 up to so many points never fails.")] = 1.0,
+    limit: Annotated[float, typer.Option(help="From so many points on it always does.")] = 2.0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of Markdown.")] = False,
+) -> None:
+    """Hold a store against a baseline, for CI: exit code 1 if sizes changed, accuracy fell, or nothing was compared."""
+    from bench.leaderboard.gate import Rule, hold
+    from bench.leaderboard.gate_text import as_json as values
+    from bench.leaderboard.gate_text import as_markdown
+
+    found = hold(baseline, store, Rule(margin, limit), _names(track), _names(method))
+    print(json.dumps(values(found), indent=1) if as_json else as_markdown(found), end="\n" if as_json else "")
+    raise typer.Exit(0 if found.holds else 1)
+
+
 def main(arguments: list[str] | None = None) -> Any:
     """Entry point of the `bench` command. Exit codes: 0 all ok, 1 a run failed, 2 wrong usage."""
     try:

@@ -7,7 +7,9 @@ from numpy.typing import NDArray
 
 from bench.record import Measured
 
-__all__ = ["correct_bits", "images_of"]
+__all__ = ["Bits", "checked_bits", "correct_bits", "images_of"]
+
+Bits = NDArray[np.bool_]
 
 
 def images_of(measured: Measured) -> int | None:
@@ -28,6 +30,22 @@ def correct_bits(measured: Measured, images: int) -> NDArray[np.uint8] | None:
     if packed is None or (images + 7) // 8 != len(packed):
         return None
     return np.unpackbits(packed, count=images)
+
+
+def checked_bits(measured: Measured) -> Bits | None:
+    """Whether each test image is right, `[images]`; None where the record has no bits.
+
+    Raises:
+        ValueError: the bits cannot be read, or do not give `top1_test`.
+    """
+    if not measured.correct_test:
+        return None
+    bits = np.unpackbits(np.frombuffer(base64.b64decode(measured.correct_test, validate=True), dtype=np.uint8))
+    count = int(bits.sum())
+    for images in range(len(bits), max(len(bits) - 8, 0), -1):
+        if not bits[images:].any() and abs(count / images - measured.top1_test) < 1e-9:
+            return bits[:images].astype(bool)
+    raise ValueError(f"{count} of about {len(bits)} correct bits do not give a top1_test of {measured.top1_test:g}")
 
 
 def _packed(measured: Measured) -> NDArray[np.uint8] | None:

@@ -1,7 +1,29 @@
-"""Records for benchmarks: the factories of the leaderboard's tests."""
+"""What the benchmarks share: networks, a trial, made-up records, and the ratio of two rivals from runs in turns."""
 
 import importlib.util
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from statistics import median, quantiles
+
+import pytest
+import torch
+from torch import nn
+
+from bench.budget import TRAINING, Budget, Ledger
+from bench.data import Data, load_data
+from bench.determinism import generator
+from bench.measure.macs import count_macs
+from bench.method import Config, History
+from bench.networks.registry import network
+from bench.surgery import Surgery
+from bench.target import Target
+from bench.tracks import load_track
+from bench.trial import Trial
+
+NETWORKS = ("lenet5", "vgg16", "resnet20")
+
+Ratio = Callable[..., float]
 
 _PATH = Path(__file__).parent.parent / "leaderboard" / "conftest.py"
 _SPEC = importlib.util.spec_from_file_location("leaderboard_records", _PATH)
@@ -10,4 +32,93 @@ assert _SPEC.loader
 _MODULE = importlib.util.module_from_spec(_SPEC)
 _SPEC.loader.exec_module(_MODULE)
 
-synthetic_records = _MODULE.synthetic_records
+synthetic_records = _MODULE.synthetic_records  # a fixture of the leaderboard's tests
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """As the tracks for a CPU do."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def build(name: str) -> tuple[nn.Module, tuple[int, int, int]]:
+    """A network in eval mode with the input that it is known for, and that input's shape."""
+    known = network(name)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return known.build(known.input).eval(), known.input.shape
+
+
+@pytest.fixture(scope="session")
+def digits(tmp_path_factory: pytest.TempPathFactory) -> Data:
+    """The data of the track `digits-lenet5`."""
+    return load_data(load_track("digits-lenet5"), tmp_path_factory.mktemp("none"), "cpu")
+
+
+@pytest.fixture
+def trial(digits: Data) -> Iterator[Trial]:
+    """A trial on LeNet-5 and the digits that has begun, with a budget that does not end."""
+    track = load_track("digits-lenet5")
+    net, _ = build("lenet5")
+    shape = digits.shape
+    macs = count_macs(net, shape).total
+    params = sum(parameter.numel() for parameter in net.parameters())
+    target = Target.parse("macs=0.25")
+    inputs = torch.randn(4, *shape, generator=generator("proof"))
+    made = Trial(
+        network=net,
+        config=Config(),
+        target=target,
+        device=torch.device("cpu"),
+        rng=generator(0, "method"),
+        history=History(),
+        ledger=Ledger(Budget(1e6, "dense_epochs", TRAINING * macs * len(digits.train)), 0.9),
+        recipe=track.finetune,
+        precision="float32",
+        seed=0,
+        data=digits.for_method(),
+        engine=Surgery(net, shape, track.prunable, macs, params, target, inputs),
+        observers=(),
+        reinitialise=lambda net: None,
+        recorded_widths=lambda run: {},
+    )
+    made.begin()
+    yield made
+    made.guard.disarm()
+
+
+@pytest.fixture
+def ratio(capsys: pytest.CaptureFixture[str]) -> Ratio:
+    """`ratio("ours / rival", ours, rival, rounds=9)`: prints and returns the median of time ratios of runs in turns.
+
+    Each of the two is called with what its own `setup` returns, which is not timed. In turns, because a machine that is
+    busy at one moment is busy for both.
+    """
+
+    def compare(
+        name: str,
+        ours: Callable[..., object],
+        rival: Callable[..., object],
+        setup: Callable[[], tuple[object, ...]] = tuple,
+        rival_setup: Callable[[], tuple[object, ...]] | None = None,
+        rounds: int = 9,
+    ) -> float:
+        found = []
+        for turn in range(rounds + 1):
+            seconds = []
+            for call, prepare in ((ours, setup), (rival, rival_setup or setup)):
+                arguments = prepare()
+                begun = time.perf_counter()
+                call(*arguments)
+                seconds.append(time.perf_counter() - begun)
+            if turn:  # the first is to warm up
+                found.append(seconds[0] / seconds[1])
+        low, _, high = quantiles(found, n=4)
+        with capsys.disabled():
+            print(f"\n{name}: median {median(found):.2f} (quartiles {low:.2f} to {high:.2f} of {rounds} turns)")
+        return median(found)
+
+    return compare
