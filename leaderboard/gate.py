@@ -30,9 +30,9 @@ from statistics import fmean
 from typing import Any
 
 from bench.errors import UsageError, unknown_name
+from bench.leaderboard.counterparts import Pair, pair_up
 from bench.leaderboard.difference import Difference, correct_bits, difference
 from bench.leaderboard.facts import differing, other_basis
-from bench.leaderboard.counterparts import Pair, pair_up
 from bench.record import Measured, Record
 from bench.store import Unreadable, read_records
 
