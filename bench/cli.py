@@ -19,6 +19,8 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+new = typer.Typer(help="Write the files that a plugin begins with.", no_args_is_help=True)
+app.add_typer(new, name="new")
 
 DEFAULT_STORE = Path("runs")
 StoreOption = Annotated[Path, typer.Option("--store", help="Folder of the runs.")]
@@ -190,6 +192,21 @@ def check(
     from bench.check.kit import check_method
 
     raise typer.Exit(check_method(method, tuple(set_ or ())))
+
+
+@new.command("method")
+def new_method(
+    name: Annotated[str, typer.Argument(help="What --method will call it.")],
+    kind: Annotated[str, typer.Option(help="structured or unstructured.")] = "structured",
+    folder: Annotated[
+        Path | None, typer.Option("--dir", help="Folder of a package of its own; default: this checkout of bench.")
+    ] = None,
+) -> None:
+    """Write a method that works, and its test, to begin from."""
+    from bench.scaffold import new_method as write
+
+    made = write(name, kind, folder)
+    print("\n".join(["wrote", *(f"  {path}" for path in made.paths), "next", *(f"  {each}" for each in made.commands)]))
 
 
 def main(arguments: list[str] | None = None) -> Any:
