@@ -95,13 +95,15 @@ def list_(
     """List what is installed."""
     from rich.console import Console
 
-    from bench.catalogue import catalogue, catalogue_table
+    from bench.catalogue import catalogue, catalogue_table, unusable
 
     rows = catalogue(what)
     if as_json:
         print(json.dumps(rows, indent=1))
     else:
         Console().print(catalogue_table(what, rows))
+    for complaint in unusable(what):
+        print(f"not usable: {complaint}", file=sys.stderr)
 
 
 @app.command()
