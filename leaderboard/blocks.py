@@ -12,6 +12,7 @@ __all__ = [
     "Cell",
     "Code",
     "ColumnHead",
+    "Doc",
     "Facts",
     "Fold",
     "Link",
@@ -55,10 +56,23 @@ class Code:
 
 
 @dataclass(frozen=True)
+class Doc:
+    """The text of a docstring: paragraphs apart by empty lines, code between backticks."""
+
+    text: str
+
+
+@dataclass(frozen=True)
 class Facts:
-    """Short values by name."""
+    """Values by name.
+
+    Attributes:
+        items: name and value.
+        long: values are sentences, one below the other.
+    """
 
     items: tuple[tuple[str, str], ...]
+    long: bool = False
 
 
 @dataclass(frozen=True)
@@ -140,13 +154,19 @@ class Plot:
 
 @dataclass(frozen=True)
 class Fold:
-    """Blocks that are shown when they are asked for."""
+    """Blocks that are shown when they are asked for.
+
+    Attributes:
+        title, blocks: what it is about, and what it holds.
+        open: they are shown at once, and may be folded away.
+    """
 
     title: str
     blocks: "tuple[Block, ...]"
+    open: bool = False
 
 
-Block = Text | Code | Facts | TableBlock | Plot | Fold
+Block = Text | Code | Doc | Facts | TableBlock | Plot | Fold
 
 
 @dataclass(frozen=True)

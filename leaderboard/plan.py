@@ -30,6 +30,9 @@ from bench.record import Record
 
 __all__ = ["overview_plan", "section_anchor", "track_plan", "verdict_table"]
 
+SHOWN_AT_ONCE = 40
+"""Rows up to which cost by phase and widths by layer are shown without being asked for."""
+
 _LEADING = re.compile(r"[+−-]?\d+(?:\.\d+)?")
 
 
@@ -119,17 +122,24 @@ METHOD_COLUMNS = (
 """Columns of the overview's table of methods."""
 
 
-def verdict_table(verdicts: Sequence[Verdict]) -> TableBlock:
-    """Claimed and measured."""
+def verdict_table(verdicts: Sequence[Verdict], linked: bool = True) -> TableBlock:
+    """Claimed and measured.
+
+    Args:
+        verdicts: a row each.
+        linked: each row names its claim and links to it.
+    """
     first, *others = COLUMNS
     heads = (
-        ColumnHead("claim", first.meaning),
+        ColumnHead("claim" if linked else first.title, first.meaning),
         *(ColumnHead(column.title, column.meaning, numeric=column.title != "verdict") for column in others),
     )
     rows = [
         TableRow(
             (
-                Cell(verdict.claim.name, href=claim_href(verdict.claim.name), detail=first.cell(verdict)),
+                Cell(verdict.claim.name, href=claim_href(verdict.claim.name), detail=first.cell(verdict))
+                if linked
+                else Cell(first.cell(verdict)),
                 *(_cell(column.cell(verdict)) for column in others),
             )
         )
@@ -154,7 +164,7 @@ def _table_blocks(
         )
         blocks += [Text(text), _result_table(f"Own size: {heading(table)}", table.curve_only, shown)]
     meanings = tuple((column.title, column.meaning) for column in shown)
-    blocks.append(Fold("What the columns mean", (Facts(meanings),)))
+    blocks.append(Fold("What the columns mean", (Facts(meanings, long=True),)))
     figure = plot.speed(table, colour)
     if figure is not None:
         caption = (
@@ -235,7 +245,7 @@ def _detail_blocks(table: Table, detailed: Sequence[tuple[Row, RowDetails]]) -> 
     if all(cost.dense_epochs is not None for _, found in detailed for cost in found.cost.values()):
         caption = "Cost by phase in dense epochs, mean over seeds: 1 is a training epoch of the dense network."
         plots.append(Plot(caption, plot.cost(detailed, "dense_epochs"), height))
-    blocks: list[Block] = [Fold("Cost by phase", tuple(plots))]
+    blocks: list[Block] = [Fold("Cost by phase", tuple(plots), open=len(detailed) <= SHOWN_AT_ONCE)]
     if (widths := _width_table(table, detailed)) is not None:
         blocks.append(widths)
     return blocks
@@ -267,8 +277,9 @@ def _width_table(table: Table, detailed: Sequence[tuple[Row, RowDetails]]) -> Fo
     )
     caption = f"Share of each layer's {what} that is kept, mean over seeds"
     others = len(names) - len(narrowed)
-    rest = f" {others} layers that no row narrows are left out." if others else ""
-    return Fold("Widths by layer", (Text(f"{caption}.{rest}"), TableBlock(caption, heads, rows)))
+    rest = f" Left out: {others} that no row narrows." if others else ""
+    blocks = (Text(f"{caption}.{rest}"), TableBlock(caption, heads, rows))
+    return Fold("Widths by layer", blocks, open=len(rows) <= SHOWN_AT_ONCE)
 
 
 def _share(kept: float | None) -> Cell:

@@ -11,15 +11,15 @@ from typing import Any
 from bench.leaderboard.board import Estimate, Row, Table
 from bench.leaderboard.details import PHASES, RowDetails
 
-__all__ = ["accuracy", "colours", "cost", "in_script", "label", "pareto", "speed"]
+__all__ = ["LAYOUT", "PHASE_COLOURS", "Figure", "accuracy", "colours", "cost", "in_script", "label", "pareto", "speed"]
 
 Figure = dict[str, Any]
 
 _PALETTE = ("#3b82f6", "#f97316", "#10b981", "#d946a8", "#8b5cf6", "#ca8a04", "#06b6d4", "#ef4444", "#84cc16")
 _SYMBOLS = ("circle", "square", "diamond", "triangle-up", "triangle-down", "cross", "x", "pentagon")
-_PHASE_COLOURS = {"dense": "#94a3b8", "search": "#ca8a04", "prune": "#3b82f6", "finetune": "#10b981"}
+PHASE_COLOURS = {"dense": "#94a3b8", "search": "#ca8a04", "prune": "#3b82f6", "finetune": "#10b981"}
 _GREY = "#888888"
-_LAYOUT: Figure = {
+LAYOUT: Figure = {
     "margin": {"l": 60, "r": 16, "t": 16, "b": 48},
     "legend": {"orientation": "h", "y": 1.02, "yanchor": "bottom"},
 }
@@ -107,7 +107,7 @@ def accuracy(table: Table, colour: Mapping[str, str]) -> Figure:
     return {
         "data": data,
         "layout": {
-            **_LAYOUT,
+            **LAYOUT,
             "shapes": [_line({"xref": "paper", "x0": 0, "x1": 1, "y0": 100 * dense.mean, "y1": 100 * dense.mean})],
             "xaxis": {
                 "title": {"text": f"{over} of one image ({unit})"},
@@ -161,7 +161,7 @@ def speed(table: Table, colour: Mapping[str, str]) -> Figure | None:
     return {
         "data": data,
         "layout": {
-            **_LAYOUT,
+            **LAYOUT,
             "shapes": [
                 _line({"x0": 1, "x1": highest, "y0": 1, "y1": highest}),
                 _line({"xref": "paper", "x0": 0, "x1": 1, "y0": 1, "y1": 1}, dash="dot"),
@@ -189,13 +189,13 @@ def cost(rows: Sequence[tuple[Row, RowDetails]], unit: str) -> Figure:
                 "name": phase,
                 "y": names,
                 "x": [getattr(details.cost[phase], unit) for _, details in rows],
-                "marker": {"color": _PHASE_COLOURS[phase]},
+                "marker": {"color": PHASE_COLOURS[phase]},
                 "hovertemplate": "%{y}<br>" + phase + ": %{x:.4g} " + title + "<extra></extra>",
             }
             for phase in PHASES
         ],
         "layout": {
-            **_LAYOUT,
+            **LAYOUT,
             "barmode": "stack",
             "bargap": 0.25,
             "xaxis": {"title": {"text": f"{title}, mean over seeds"}},
