@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from bench.errors import BenchError
+from bench.errors import BenchError, UsageError
 
 app = typer.Typer(
     help="A reproducible benchmark suite for neural-network pruning.",
@@ -187,10 +187,24 @@ def verify(
 
 @app.command()
 def check(
-    method: Annotated[str, typer.Argument(help="Name of the method.")],
+    method: Annotated[str, typer.Argument(help="Name of the method; with --results also all.")],
+    files: Annotated[
+        list[Path] | None, typer.Argument(metavar="[FILE]...", help="With --results: records, or folders of them.")
+    ] = None,
     set_: Annotated[list[str] | None, typer.Option("--set", help="KEY=VALUE.")] = None,
+    results: Annotated[
+        bool, typer.Option("--results", help="Check the records FILE... instead: does what they say follow?")
+    ] = False,
+    data: Annotated[Path | None, typer.Option(help="With --results: data folder, to measure accuracy again.")] = None,
 ) -> None:
-    """Check a method against the contract: determinism, budget, target, guard, plain and residual networks."""
+    """Check a method against the contract, or records of it: do the numbers follow from manifest and network?"""
+    if results != bool(files):
+        raise UsageError("records are checked by: bench check METHOD --results FILE...")
+    if results:
+        from bench.check.results import check_results
+
+        folder = _data_folder(data)
+        raise typer.Exit(check_results(method, files or [], folder if folder.is_dir() else None))
     from bench.check.kit import check_method
 
     raise typer.Exit(check_method(method, tuple(set_ or ())))
