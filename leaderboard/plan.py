@@ -194,7 +194,10 @@ def _sheet(sheet: Sheet) -> Fold:
     heads = tuple(ColumnHead(each.title, each.meaning, numeric=each.number) for each in sheet.columns)
     blocks: list[Block] = [Text(note) for note in sheet.notes]
     if sheet.rows:
-        rows = tuple(TableRow(tuple(_cell(text) for text in row)) for row in sheet.rows)
+        rows = tuple(
+            TableRow(tuple(_cell(text) if head.numeric else Cell(text) for text, head in zip(row, heads, strict=True)))
+            for row in sheet.rows
+        )
         blocks.append(TableBlock(sheet.title, heads, rows))
     return Fold(sheet.title, tuple(blocks), open=not sheet.detail)
 

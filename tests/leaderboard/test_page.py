@@ -1,10 +1,9 @@
 """The static folder: whole, closed to the network, and safe whatever a record says."""
 
-import json
 import re
 from collections.abc import Callable
-from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,27 +13,8 @@ from bench.record import Record
 from bench.store import Unreadable
 
 MakeRecord = Callable[..., Record]
-
-
-class Elements(HTMLParser):
-    """Start tags with their attributes, and the text of script elements."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.scripts: list[str] = []
-        self.feed(text)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-
-    def handle_data(self, data: str) -> None:
-        if self.cdata_elem == "script":
-            self.scripts.append(data)
-
-
-def figures(page: Path) -> list[dict]:
-    return [json.loads(text) for text in Elements(page.read_text()).scripts if text.strip()]
+Elements = Callable[[Path], Any]
+Figures = Callable[[Path], list[dict[str, Any]]]
 
 
 def test_an_index_and_a_page_a_track(make_record: MakeRecord, tmp_path: Path) -> None:
@@ -51,10 +31,10 @@ def test_an_index_and_a_page_a_track(make_record: MakeRecord, tmp_path: Path) ->
         assert record.manifest["command"] in page
 
 
-def test_nothing_is_loaded_from_elsewhere(make_record: MakeRecord, tmp_path: Path) -> None:
+def test_nothing_is_loaded_from_elsewhere(make_record: MakeRecord, elements: Elements, tmp_path: Path) -> None:
     write_leaderboard([make_record()], [], tmp_path)
     for page in tmp_path.glob("*.html"):
-        for _, attributes in Elements(page.read_text()).tags:
+        for _, attributes in elements(page).tags:
             for name in ("src", "href"):
                 target = attributes.get(name)
                 assert target is None or target.startswith("#") or (tmp_path / target.partition("#")[0]).is_file()
@@ -63,7 +43,9 @@ def test_nothing_is_loaded_from_elsewhere(make_record: MakeRecord, tmp_path: Pat
     assert len(list(tmp_path.glob("*plotly*"))) == 1
 
 
-def test_the_plot_has_error_bars_auto_rows_and_the_dense_network(make_record: MakeRecord, tmp_path: Path) -> None:
+def test_the_plot_has_error_bars_auto_rows_and_the_dense_network(
+    make_record: MakeRecord, figures: Figures, tmp_path: Path
+) -> None:
     records = [make_record(seed=seed, top1=0.8 + 0.02 * seed) for seed in range(3)]
     records += [make_record(method="amc", target="auto", macs=300_000)]
     write_leaderboard(records, [], tmp_path)
