@@ -1,10 +1,11 @@
 """What a leaderboard says, as data: tracks, tables whose rows may be compared, and what is left out."""
 
 import math
-from collections.abc import Iterable
-from dataclasses import dataclass
-from statistics import fmean, stdev
+from dataclasses import dataclass, field
 from typing import Literal
+
+from bench.leaderboard.comparison import Place, Ranking
+from bench.leaderboard.estimate import Estimate
 
 __all__ = [
     "Board",
@@ -21,36 +22,8 @@ __all__ = [
 
 SEEDS_TO_RANK = 5
 SEEDS_TO_BE_PROVISIONAL = 3
-CONFIDENCE = 0.95
 
 Standing = Literal["ranked", "provisional", "listed"]
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A mean over seeds.
-
-    Attributes:
-        mean: the mean.
-        half_width: half the width of the 95 % Student interval; None where there is one value only.
-        n: number of seeds.
-    """
-
-    mean: float
-    half_width: float | None
-    n: int
-
-    @classmethod
-    def of(cls, values: Iterable[float]) -> "Estimate":
-        """The estimate from one value a seed."""
-        from scipy.special import stdtrit
-
-        sample = tuple(values)
-        n = len(sample)
-        if n < 2:
-            return cls(sample[0], None, n)
-        quantile = float(stdtrit(n - 1, (1 + CONFIDENCE) / 2))
-        return cls(fmean(sample), quantile * stdev(sample) / math.sqrt(n), n)
 
 
 @dataclass(frozen=True)
@@ -95,6 +68,7 @@ class Row:
         device_seconds: time that a run held the device, mean over seeds.
         spent: share of the budget that was spent, mean over seeds; None where the records do not tell.
         runs: by seed.
+        place: its rank at the target; None where it has none.
     """
 
     method: str
@@ -116,6 +90,7 @@ class Row:
     device_seconds: float
     spent: float | None
     runs: tuple[Run, ...]
+    place: Place | None = None
 
     @property
     def label(self) -> str:
@@ -129,10 +104,12 @@ class Table:
 
     Attributes:
         kind, budget_amount, budget_unit, device_class: what the rows share.
-        edition: short hash of the track's fields where it has been run with different ones; mostly empty.
+        edition: what sets it apart from tables with other fields of the track, other data or other precision; mostly
+            empty.
         rows: by target, the best mean first.
         curve_only: rows whose methods chose their own size (`auto`): for the plot, not for the fixed targets.
         dense_top1_test, dense_macs: the dense networks, one a seed.
+        ranking: comparisons of the rows, the summary across targets, what agents add.
     """
 
     kind: Literal["structured", "unstructured"]
@@ -144,6 +121,7 @@ class Table:
     curve_only: tuple[Row, ...]
     dense_top1_test: Estimate
     dense_macs: float
+    ranking: Ranking = field(default_factory=Ranking)
 
     @property
     def targets(self) -> tuple[str, ...]:

@@ -4,10 +4,17 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from bench.leaderboard.board import Estimate, Row, Table
+from bench.leaderboard.comparison import Place
 from bench.leaderboard.summary import summarise
 from bench.record import Record
 
 __all__ = ["Column", "TextTable", "columns", "heading", "tables"]
+
+RANK_MEANING = (
+    "1 + the number of methods that are significantly better at this target (paired t-test by seed, Holm's correction "
+    "over all pairs, level 0.05), so that a method whose seeds vary much ranks high for want of evidence; = marks a "
+    "shared rank; five seeds rank a row, three make it provisional, fewer list it"
+)
 
 
 @dataclass(frozen=True)
@@ -43,6 +50,11 @@ def points(estimate: Estimate) -> str:
     return f"{sign}{abs(100 * estimate.mean):.2f}{width}"
 
 
+def place_text(place: Place) -> str:
+    """`1`, `2=` where rows share the rank, `3 (provisional)`."""
+    return f"{place.rank}{'=' if place.tied else ''}{' (provisional)' if place.provisional else ''}"
+
+
 def duration(seconds: float) -> str:
     """`41.2 s`, `12.5 min` or `3.2 h`."""
     if seconds < 120:
@@ -62,7 +74,7 @@ def columns(table: Table, ranked: bool) -> tuple[Column, ...]:
 
     Args:
         table: decides the batch sizes, and whether nonzero weights are counted apart.
-        ranked: whether the track ranks at all; where not, no row has a standing.
+        ranked: whether the track ranks at all; where not, no row has a rank.
     """
     first = [
         Column("top-1", "top-1 accuracy on the test images, mean over seeds, 95 % Student interval", _top1),
@@ -70,9 +82,7 @@ def columns(table: Table, ranked: bool) -> tuple[Column, ...]:
         Column("difference", "pruned minus dense in percentage points, paired by seed", _difference),
         Column("seeds", "number of seeds", lambda row: str(row.top1_test.n)),
     ]
-    standing = [
-        Column("standing", "five seeds rank a row, three make it provisional, fewer list it", _standing),
-    ]
+    rank = [Column("rank", RANK_MEANING, _rank)]
     sizes = [
         Column("MACs", "share of the dense network's multiply-accumulates that is kept", _macs),
         Column("params", "share of the dense network's parameters that is kept", _params),
@@ -90,8 +100,8 @@ def columns(table: Table, ranked: bool) -> tuple[Column, ...]:
         Column("spent", "share of the budget that was spent", _spent),
     ]
     return (
+        *(rank if ranked else []),
         *first,
-        *(standing if ranked else []),
         *sizes[:1],
         *(nonzero if table.kind == "unstructured" else []),
         *sizes[1:],
@@ -133,8 +143,10 @@ def _difference(row: Row) -> str:
     return points(row.difference)
 
 
-def _standing(row: Row) -> str:
-    return row.standing
+def _rank(row: Row) -> str:
+    if row.place is None:
+        return "listed" if row.standing == "listed" else "–"
+    return place_text(row.place)
 
 
 def _macs(row: Row) -> str:

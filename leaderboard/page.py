@@ -16,8 +16,7 @@ import jinja2
 from markupsafe import Markup, escape
 
 from bench.claims import claim_names, load_claim
-from bench.leaderboard.blocks import Block, Fold, Link, Plot, ReportPlan, TableBlock, TableRow
-from bench.leaderboard.board import TrackSummary
+from bench.leaderboard.blocks import Block, Fold, Link, Plot, ReportPlan, TableRow
 from bench.leaderboard.folder import GENERATOR, PageFolder
 from bench.leaderboard.installed import installed_methods
 from bench.leaderboard.links import CLAIMS, INDEX, method_page, run_page, track_page
@@ -76,7 +75,7 @@ def write_leaderboard(records: Iterable[Record], unreadable: Iterable[Unreadable
         plan = method_plan(name, installed.get(name), by_method[name], board, found)
         folder.write(method_page(name), pages.report(plan))
     for track in board.tracks:
-        folder.write(track_page(track.name), pages.track(track, track_plan(track, found, by_id)))
+        folder.write(track_page(track.name), pages.report(track_plan(track, found, by_id)))
     folder.write(CLAIMS, pages.claims(found, tracks))
     rows = [method_row(name, installed.get(name), by_method[name]) for name in methods]
     index = folder.write_last(INDEX, pages.overview(overview_plan(board, found, rows)))
@@ -112,26 +111,12 @@ class _Pages:
         """The index."""
         return self.report(plan, here="Leaderboard", crumbs=[], home=True)
 
-    def report(self, plan: ReportPlan, template: str = "report.html", **words: Any) -> str:
-        """Any plan."""
+    def report(self, plan: ReportPlan, **words: Any) -> str:
+        """The page of any plan."""
         sections = [{"id": each.anchor, "heading": each.heading, "blocks": each.blocks} for each in plan.sections]
         every = (*plan.intro, *(block for section in plan.sections for block in section.blocks))
         fields = {"plan": plan, "sections": sections, "here": plan.title, "plots": _has_plot(every), "home": False}
-        return self._environment.get_template(template).render(fields | words)
-
-    def track(self, track: TrackSummary, plan: ReportPlan) -> str:
-        """The page of a track; beside the plan's blocks each table's section has the table, for its ranking."""
-        sections = [
-            {
-                "id": each.anchor,
-                "heading": each.heading,
-                "blocks": each.blocks,
-                "table": table,
-                "results": next((block for block in each.blocks if isinstance(block, TableBlock)), None),
-            }
-            for each, table in zip(plan.sections, _padded(track, len(plan.sections)), strict=True)
-        ]
-        return self.report(plan, "track.html", sections=sections, track=track)
+        return self._environment.get_template("report.html").render(fields | words)
 
     def claims(self, found: Sequence[Verdict], tracks: set[str]) -> str:
         """All claims, verdict by verdict."""
@@ -150,11 +135,6 @@ class _Pages:
     def run(self, record: Record, tracks: set[str]) -> str:
         """The page of a run."""
         return self._run.render(run_context(record, tracks))
-
-
-def _padded(track: TrackSummary, length: int) -> list[Any]:
-    """The tables, and None for each section after them."""
-    return [*track.tables, *(None for _ in range(length - len(track.tables)))]
 
 
 def _has_plot(blocks: Iterable[Block]) -> bool:

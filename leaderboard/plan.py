@@ -24,6 +24,7 @@ from bench.leaderboard.board import Board, Row, Table, TrackSummary
 from bench.leaderboard.cells import Column, columns, heading
 from bench.leaderboard.details import RowDetails, row_details
 from bench.leaderboard.links import CLAIMS, claim_href, method_page, run_page, track_page
+from bench.leaderboard.ranking_cells import Sheet, sheets
 from bench.leaderboard.verdict_cells import COLUMNS
 from bench.leaderboard.verdicts import Verdict
 from bench.record import Record
@@ -93,6 +94,9 @@ def overview_plan(board: Board, verdicts: Sequence[Verdict] = (), methods: Seque
             ),
         )
         sections.append(Section("Tracks", "tracks", (_track_table(board),)))
+        if (best := _best_table(board)) is not None:
+            text = "The methods that no other is significantly better than, where two or more are compared."
+            sections.append(Section("First ranks", "best", (Text(text), best)))
     else:
         intro = (
             Text("There are no records yet. Make some, then write this page again:"),
@@ -155,6 +159,8 @@ def _table_blocks(
     blocks: list[Block] = [
         Plot("Test accuracy over MACs; the numbers are in the table below.", plot.accuracy(table, colour))
     ]
+    ranking = sheets(table)
+    blocks += [_sheet(sheet) for sheet in ranking if not sheet.detail]
     if table.rows:
         blocks.append(_result_table(f"Results: {heading(table)}", table.rows, shown))
     if table.curve_only:
@@ -165,11 +171,14 @@ def _table_blocks(
         blocks += [Text(text), _result_table(f"Own size: {heading(table)}", table.curve_only, shown)]
     meanings = tuple((column.title, column.meaning) for column in shown)
     blocks.append(Fold("What the columns mean", (Facts(meanings, long=True),)))
+    blocks += [_sheet(sheet) for sheet in ranking if sheet.detail]
     figure = plot.speed(table, colour)
     if figure is not None:
+        batches = sorted({change.batch for row in table.rows for change in row.latency})
+        filled = f"Filled: batch {batches[0]}; open: batch {', '.join(map(str, batches[1:]))}. " if batches[1:] else ""
         caption = (
-            "Measured speed-up beside MACs: a point a row and batch size. On the dashed line a network is as much "
-            "faster as its MACs are fewer."
+            f"Measured speed-up beside MACs: a point a row and batch size. {filled}On the dashed line a network is as "
+            "much faster as its MACs are fewer."
         )
         blocks.append(Plot(caption, figure))
     every = (*table.rows, *table.curve_only)
@@ -178,6 +187,19 @@ def _table_blocks(
         blocks += _detail_blocks(table, detailed)
     blocks.append(Fold("The command of every row", (_command_table(every),)))
     return tuple(blocks)
+
+
+def _sheet(sheet: Sheet) -> Fold:
+    """One sheet of the ranking."""
+    heads = tuple(ColumnHead(each.title, each.meaning, numeric=each.number) for each in sheet.columns)
+    blocks: list[Block] = [Text(note) for note in sheet.notes]
+    if sheet.rows:
+        rows = tuple(
+            TableRow(tuple(_cell(text) if head.numeric else Cell(text) for text, head in zip(row, heads, strict=True)))
+            for row in sheet.rows
+        )
+        blocks.append(TableBlock(sheet.title, heads, rows))
+    return Fold(sheet.title, tuple(blocks), open=not sheet.detail)
 
 
 def _result_table(caption: str, rows: Sequence[Row], shown: Sequence[Column]) -> TableBlock:
@@ -364,6 +386,37 @@ def _track_table(board: Board) -> TableBlock:
         for track in board.tracks
     )
     return TableBlock("tracks", heads, rows)
+
+
+def _best_table(board: Board) -> TableBlock | None:
+    """Who shares the first rank at each target; None where nothing is ranked."""
+    heads = (
+        ColumnHead("track"),
+        ColumnHead("table", "what the rows that are compared share"),
+        ColumnHead("target"),
+        ColumnHead("first rank", "1 + the number of methods that are significantly better; ties share it"),
+        ColumnHead("ranked", "rows with a rank at this target", numeric=True),
+    )
+    rows = []
+    for track in board.tracks:
+        for number, table in enumerate(track.tables, start=1):
+            for target in table.targets:
+                placed = [row for row in table.at(target) if row.place is not None]
+                first = [row for row in placed if row.place is not None and row.place.rank == 1]
+                if len(placed) < 2:
+                    continue
+                names = ", ".join(
+                    f"{row.label} (provisional)" if row.place and row.place.provisional else row.label for row in first
+                )
+                cells = (
+                    Cell(track.name, href=f"{track_page(track.name)}#{section_anchor(number)}"),
+                    Cell(heading(table)),
+                    Cell(target),
+                    Cell(names),
+                    _count(len(placed)),
+                )
+                rows.append(TableRow(cells))
+    return TableBlock("first ranks", heads, tuple(rows), filters=("track", "target")) if rows else None
 
 
 def _count(number: int) -> Cell:

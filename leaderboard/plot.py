@@ -8,8 +8,9 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from bench.leaderboard.board import Estimate, Row, Table
+from bench.leaderboard.board import Row, Table
 from bench.leaderboard.details import PHASES, RowDetails
+from bench.leaderboard.estimate import Estimate
 
 __all__ = ["LAYOUT", "PHASE_COLOURS", "Figure", "accuracy", "colours", "cost", "in_script", "label", "pareto", "speed"]
 
@@ -69,7 +70,7 @@ def accuracy(table: Table, colour: Mapping[str, str]) -> Figure:
             "type": "scatter",
             "x": [x for x, _ in front],
             "y": [y for _, y in front],
-            "name": "Pareto front of the means",
+            "name": "Pareto front",
             "mode": "lines",
             "line": {"shape": "hv", "width": 7, "color": "rgba(148, 163, 184, 0.35)"},
             "hoverinfo": "skip",
@@ -153,7 +154,7 @@ def speed(table: Table, colour: Mapping[str, str]) -> Figure | None:
                     "color": colour[method],
                     "size": 9,
                     "symbol": ("circle", "square-open", "diamond-open")[min(batches.index(batch), 2)],
-                    "line": {"width": 2},
+                    "line": {"width": 2, "color": colour[method]},
                 },
             }
         )
@@ -166,8 +167,8 @@ def speed(table: Table, colour: Mapping[str, str]) -> Figure | None:
                 _line({"x0": 1, "x1": highest, "y0": 1, "y1": highest}),
                 _line({"xref": "paper", "x0": 0, "x1": 1, "y0": 1, "y1": 1}, dash="dot"),
             ],
-            "xaxis": {"title": {"text": f"MACs, dense / pruned{by}"}, "type": "log"},
-            "yaxis": {"title": {"text": "latency, dense / pruned"}, "type": "log"},
+            "xaxis": {"title": {"text": f"MACs, dense / pruned{by}"}, "type": "log", "dtick": "D2"},
+            "yaxis": {"title": {"text": "latency, dense / pruned"}, "type": "log", "dtick": "D2"},
         },
     }
 
@@ -179,7 +180,7 @@ def cost(rows: Sequence[tuple[Row, RowDetails]], unit: str) -> Figure:
         rows: what is drawn, from the top.
         unit: `device_seconds` or `dense_epochs`; a row that has no number in it has no bar.
     """
-    names = [label(f"{row.label}, {row.target}") for row, _ in rows]
+    names = [label(row.label if row.target == "none" else f"{row.label}, {row.target}") for row, _ in rows]
     title = {"device_seconds": "device seconds", "dense_epochs": "dense epochs"}[unit]
     return {
         "data": [

@@ -20,6 +20,7 @@ from bench.tables import quantity, spent_text
 
 __all__ = ["run_context"]
 
+_SECOND: Figure = {"type": "log", "tickmode": "auto", "overlaying": "y", "side": "right", "showgrid": False}
 _TRAINING = {"top1_val", "train_loss", "learning_rate", "macs", "params"}
 _SHOWN_FIRST = ("reward", "best")
 
@@ -182,19 +183,19 @@ def _ledger(record: Record) -> list[tuple[str, str, str, str, str, str]]:
 
 
 def _curve(record: Record) -> Figure | None:
-    """Validation top-1, training loss and the share of MACs that is left, by epoch; None without a curve."""
+    """Validation top-1, training loss and the share of MACs that is left, over what was spent; None without a curve."""
     accuracy, loss, macs = ([], []), ([], []), ([], [])
     dense_macs = record.dense.macs if record.dense else 0
     for point in record.curve:
-        values, epoch = point.values, round(point.epoch, 3)
+        values, spent = point.values, round(point.spent, 3)
         if (value := values.get("top1_val")) is not None:
-            accuracy[0].append(epoch)
+            accuracy[0].append(spent)
             accuracy[1].append(round(100 * value, 3))
         if (value := values.get("train_loss")) is not None:
-            loss[0].append(epoch)
+            loss[0].append(spent)
             loss[1].append(float(f"{value:.4g}"))
         if dense_macs and (value := values.get("macs")) is not None:
-            macs[0].append(epoch)
+            macs[0].append(spent)
             macs[1].append(round(100 * value / dense_macs, 3))
     if not (accuracy[0] or loss[0]):
         return None
@@ -210,9 +211,16 @@ def _curve(record: Record) -> Figure | None:
             "margin": {"l": 56, "r": 56, "t": 16, "b": 48},
             "hovermode": "x unified",
             "shapes": _phases(record.curve),
-            "xaxis": {"title": {"text": "epochs of training"}},
+            "xaxis": {"title": {"text": f"spent, {record.budget.unit.replace('_', ' ')}"}},
             "yaxis": {"title": {"text": "%"}},
-            "yaxis2": {"title": {"text": "loss"}, "overlaying": "y", "side": "right", "showgrid": False},
+            "yaxis2": {
+                "title": {"text": "loss"},
+                "type": "log",
+                "tickmode": "auto",
+                "overlaying": "y",
+                "side": "right",
+                "showgrid": False,
+            },
         },
     }
 
@@ -228,8 +236,8 @@ def _phases(curve: tuple[Point, ...]) -> list[Figure]:
             bands[-1] |= {"fillcolor": PHASE_COLOURS[phase], "opacity": 0.1, "line": {"width": 0}}
             bands[-1]["label"] = {"text": phase, "textposition": "top left", "font": {"size": 11}}
         if bands:
-            bands[-1]["x1"] = round(point.epoch, 3)
-        begun = point.epoch
+            bands[-1]["x1"] = round(point.spent, 3)
+        begun = point.spent
     return bands
 
 

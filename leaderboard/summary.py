@@ -1,16 +1,14 @@
 """From records to a leaderboard: pure arithmetic, no drawing.
 
-Two runs are in one row when only the seed differs, and two rows are in one table when their numbers may be
-compared: same track with the same fields, same kind of pruning, same budget, same class of device.
+Two runs are in one row when only the seed differs, and two rows are in one table when their protocol is the same
+(`bench.leaderboard.comparable`); the table's ranking is `bench.leaderboard.ranking`'s.
 """
 
-import hashlib
-import json
 import shlex
 from collections import defaultdict
 from collections.abc import Iterable
+from dataclasses import replace
 from statistics import fmean
-from typing import Any
 
 from bench.errors import UsageError
 from bench.leaderboard.board import (
@@ -24,14 +22,14 @@ from bench.leaderboard.board import (
     TrackSummary,
     standing,
 )
+from bench.leaderboard.comparable import Protocol, digest, editions, protocol_of, text
+from bench.leaderboard.entrant import Entrant
+from bench.leaderboard.ranking import rank_table
 from bench.record import Record
 from bench.store import Unreadable
 from bench.target import Target
 
 __all__ = ["summarise"]
-
-# Fields of a track that decide no number of a run.
-_NOT_DECIDING = {"name", "summary", "targets", "seeds", "ranked", "floor", "tolerance", "latency_batch"}
 
 
 def summarise(records: Iterable[Record], unreadable: Iterable[Unreadable] = ()) -> Board:
@@ -49,46 +47,40 @@ def summarise(records: Iterable[Record], unreadable: Iterable[Unreadable] = ()) 
 def _track(name: str, records: list[Record]) -> TrackSummary:
     left_out = [_left_out(record, reason) for record in records if (reason := _reason(record))]
     by_table = _by_table([record for record in records if not _reason(record)])
-    editions = {key[-1] for key in by_table}
+    edition = editions({key: found[0] for key, found in by_table.items()})
+    ranked = all(record.track_fields.get("ranked", True) is not False for record in records)
     tables = []
     for key in sorted(by_table):
-        table, doubles = _table(key, by_table[key], edition=key[-1] if len(editions) > 1 else "")
+        table, doubles = _table(key, by_table[key], edition[key], ranked)
         tables.append(table)
         left_out += doubles
     fields = records[-1].track_fields
     return TrackSummary(
         name=name,
-        text=_text(fields.get("summary", "")),
-        facts={key: _text(fields[key]) for key in ("dataset", "network", "tolerance", "threads") if key in fields},
-        ranked=all(record.track_fields.get("ranked", True) is not False for record in records),
+        text=text(fields.get("summary", "")),
+        facts={key: text(fields[key]) for key in ("dataset", "network", "tolerance", "threads") if key in fields},
+        ranked=ranked,
         tables=tuple(tables),
         left_out=tuple(sorted(left_out, key=lambda each: (each.method, each.target, each.seed, each.run_id))),
     )
 
 
-def _by_table(records: list[Record]) -> dict[tuple[Any, ...], list[Record]]:
+def _by_table(records: list[Record]) -> dict[Protocol, list[Record]]:
     """The records table by table; those without a target (the dense network) are of no kind, and stand in both."""
-    by_table: dict[tuple[Any, ...], list[Record]] = defaultdict(list)
+    by_table: dict[Protocol, list[Record]] = defaultdict(list)
     for record in records:
         if record.target != "none":
-            by_table[_table_key(record)].append(record)
+            by_table[protocol_of(record)].append(record)
     pruning = list(by_table)
     for record in records:
         if record.target == "none":
-            own = _table_key(record)
+            own = protocol_of(record)
             for key in [key for key in pruning if key[1:] == own[1:]] or [own]:
                 by_table[key].append(record)
     return by_table
 
 
-def _table_key(record: Record) -> tuple[Any, ...]:
-    fields = {key: value for key, value in record.track_fields.items() if key not in _NOT_DECIDING}
-    device = _text(record.manifest.get("device_class", "unknown device"))
-    return record.kind, record.budget.unit, record.budget.amount, device, _digest(fields)
-
-
-def _table(key: tuple[Any, ...], records: list[Record], edition: str) -> tuple[Table, list[LeftOut]]:
-    kind, unit, amount, device, _ = key
+def _table(key: Protocol, records: list[Record], edition: str, ranked: bool) -> tuple[Table, list[LeftOut]]:
     groups: dict[tuple[str, str, str], dict[int, Record]] = defaultdict(dict)
     doubles = []
     for record in records:
@@ -99,25 +91,45 @@ def _table(key: tuple[Any, ...], records: list[Record], edition: str) -> tuple[T
         else:
             group[record.seed] = record
     variants = _variants(records)
-    rows = [_row(list(group.values()), variants[method, variant]) for (method, variant, _), group in groups.items()]
-    rows.sort(key=lambda row: (_target_order(row.target), -row.top1_test.mean, row.method, row.variant))
+    entrants = [_entrant(group.values(), variants[method, variant]) for (method, variant, _), group in groups.items()]
+    entrants.sort(key=lambda each: _order(each.row))
+    ranking, places = rank_table(entrants, _listed(records), ranked)
+    rows = [replace(each.row, place=place) for each, place in zip(entrants, places, strict=True)]
     dense = {record.seed: record.dense for record in records if record.dense}
     table = Table(
-        kind=kind,
-        budget_amount=amount,
-        budget_unit=unit,
-        device_class=device,
+        kind=key.kind,
+        budget_amount=key.amount,
+        budget_unit=key.unit,
+        device_class=key.device,
         edition=edition,
         rows=tuple(row for row in rows if row.target != "auto"),
         curve_only=tuple(row for row in rows if row.target == "auto"),
         dense_top1_test=Estimate.of(each.top1_test for each in dense.values()),
         dense_macs=fmean(each.macs for each in dense.values()),
+        ranking=ranking,
     )
     return table, doubles
 
 
+def _entrant(group: Iterable[Record], variant: str) -> Entrant:
+    records = sorted(group, key=lambda record: record.seed)
+    return Entrant(_row(records, variant), tuple(records))
+
+
+def _order(row: Row) -> tuple[tuple[int, str, float, str], float, str, str]:
+    """By target, the best mean first."""
+    return _target_order(row.target), -row.top1_test.mean, row.method, row.variant
+
+
+def _listed(records: Iterable[Record]) -> tuple[str, ...]:
+    """The targets that the track names, as its records have them."""
+    found = (record.track_fields.get("targets") for record in records)
+    return tuple(
+        dict.fromkeys(text(each) for targets in found if isinstance(targets, list | tuple) for each in targets)
+    )
+
+
 def _row(records: list[Record], variant: str) -> Row:
-    records = sorted(records, key=lambda record: record.seed)
     triples = [(r.dense, r.pruned, r.ratios) for r in records if r.dense and r.pruned and r.ratios]
     dense = [each[0] for each in triples]
     pruned = [each[1] for each in triples]
@@ -178,7 +190,7 @@ def _spent_share(record: Record) -> float | None:
 
 
 def _variant_key(record: Record) -> str:
-    return _digest([record.config, record.manifest.get("method_sha256")])
+    return digest([record.config, record.manifest.get("method_sha256")])
 
 
 def _variants(records: list[Record]) -> dict[tuple[str, str], str]:
@@ -192,13 +204,13 @@ def _variants(records: list[Record]) -> dict[tuple[str, str], str]:
         differing = sorted(
             key
             for key in {key for config in configs for key in config}
-            if len({_digest(config.get(key)) for config in configs}) > 1
+            if len({digest(config.get(key)) for config in configs}) > 1
         )
-        sources = {_text(record.manifest.get("method_sha256", "")) for record in variants.values()}
+        sources = {text(record.manifest.get("method_sha256", "")) for record in variants.values()}
         for key, record in variants.items():
-            parts = [f"{name}={_text(record.config.get(name))}" for name in differing]
+            parts = [f"{name}={text(record.config.get(name))}" for name in differing]
             if len(sources) > 1:
-                parts.append(f"code {_text(record.manifest.get('method_sha256', 'unknown'))[:8]}")
+                parts.append(f"code {text(record.manifest.get('method_sha256', 'unknown'))[:8]}")
             labels[method, key] = ", ".join(parts)
     return labels
 
@@ -214,7 +226,7 @@ def _reason(record: Record) -> str:
         measure = "params" if record.target.startswith("params") else "macs"
         return f"reached {measure}={getattr(record.ratios, measure):.4g}"
     if record.status == "undertrained" and record.dense:
-        floor = _text(record.track_fields.get("floor"))
+        floor = text(record.track_fields.get("floor"))
         return f"the dense network's validation top-1 is {record.dense.top1_val:.4g}, below the floor {floor}"
     return "no reason recorded"
 
@@ -244,12 +256,3 @@ def _name_and_reason(unreadable: Unreadable) -> tuple[str, str]:
     name = f"{unreadable.path.parent.name}/{unreadable.path.name}"
     path = str(unreadable.path)
     return name, unreadable.reason.removeprefix(f"record {path}: ").replace(path, name)
-
-
-def _digest(value: Any) -> str:
-    """Short hash of a JSON value (NaN, which a foreign file may hold, included)."""
-    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()[:8]
-
-
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else f"{value:g}" if isinstance(value, float) else str(value)

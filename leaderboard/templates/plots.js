@@ -17,7 +17,7 @@
       figure.layout[name] = { gridcolor: line, linecolor: line, zeroline: false, automargin: true, ...figure.layout[name] };
     }
     if (narrow && figure.layout.legend) {
-      figure.layout.legend = { orientation: "h", y: -0.2, yanchor: "top" };
+      figure.layout.legend = { orientation: "h", y: -0.3, yanchor: "top", font: { size: 10 } };
     }
     Plotly.react(element, figure.data, figure.layout, { responsive: true, displaylogo: false, displayModeBar: false });
     drawn.add(element);

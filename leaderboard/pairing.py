@@ -1,0 +1,74 @@
+"""Who is better than whom: all pairs of rows at once, paired by seed, with ranks from Holm's correction."""
+
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.leaderboard.board import SEEDS_TO_BE_PROVISIONAL, SEEDS_TO_RANK
+from bench.leaderboard.comparison import LEVEL, Place, places
+from bench.leaderboard.statistics import Paired, holm, paired_t
+
+__all__ = ["AllPairs", "all_pairs"]
+
+Floats = NDArray[np.float64]
+Start = tuple[int, str]  # a seed and the dense network of it
+
+
+@dataclass(frozen=True)
+class AllPairs:
+    """The pairs of rows that share at least three starts, and what follows for each row.
+
+    Attributes:
+        starts: seeds with their dense networks, the rows of `shared`.
+        first, second: row numbers of each pair.
+        tests: by pair, first minus second.
+        p_holm: by pair, corrected over all of them.
+        shared: `[starts, pairs]`, which starts both have.
+        places: by row; None where it is compared with no other.
+        rivals: by row, with how many others it is compared.
+        eligible: number of rows with three starts or more.
+    """
+
+    starts: tuple[Start, ...]
+    first: NDArray[np.intp]
+    second: NDArray[np.intp]
+    tests: Paired
+    p_holm: Floats
+    shared: NDArray[np.bool_]
+    places: tuple[Place | None, ...]
+    rivals: NDArray[np.int64]
+    eligible: int
+
+
+def all_pairs(scores: Sequence[Mapping[Start, float]], resolution: float) -> AllPairs:
+    """Tests every pair of rows that share three starts or more.
+
+    Args:
+        scores: by row, a value for each start; rows with fewer than three are in no pair.
+        resolution: see `paired_t`.
+    """
+    starts = tuple(sorted({start for row in scores for start in row}))
+    number: Mapping[Hashable, int] = {start: i for i, start in enumerate(starts)}
+    matrix = np.full((len(starts), len(scores)), np.nan)
+    for column, row in enumerate(scores):
+        for start, value in row.items():
+            matrix[number[start], column] = value
+    known = ~np.isnan(matrix)
+    eligible = np.flatnonzero(known.sum(axis=0) >= SEEDS_TO_BE_PROVISIONAL)
+    left, right = np.triu_indices(len(eligible), k=1)
+    first, second = eligible[left], eligible[right]
+    enough = (known[:, first] & known[:, second]).sum(axis=0) >= SEEDS_TO_BE_PROVISIONAL
+    first, second = first[enough], second[enough]
+    tests = paired_t(matrix[:, first] - matrix[:, second], resolution)
+    p_holm = holm(tests.p)
+    significant = p_holm < LEVEL
+    loser = np.where(tests.mean > 0, second, first)[significant]
+    rows = len(scores)
+    worse_than = np.bincount(loser, minlength=rows)
+    rivals = np.bincount(np.concatenate([first, second]), minlength=rows)
+    ranks = [int(worse_than[i]) + 1 if rivals[i] else None for i in range(rows)]
+    unsure = [bool(len(scores[i]) < SEEDS_TO_RANK or rivals[i] < len(eligible) - 1) for i in range(rows)]
+    shared = known[:, first] & known[:, second]
+    return AllPairs(starts, first, second, tests, p_holm, shared, places(ranks, unsure), rivals, len(eligible))
