@@ -24,6 +24,8 @@ app.add_typer(new, name="new")
 
 DEFAULT_STORE = Path("runs")
 StoreOption = Annotated[Path, typer.Option("--store", help="Folder of the runs.")]
+ProjectOption = Annotated[str, typer.Option(help="W&B project.")]
+EntityOption = Annotated[str | None, typer.Option(help="Whose project; default: the account's.")]
 Names = Annotated[list[str] | None, typer.Option(help="Name, or several with commas; may be given again.")]
 
 
@@ -142,6 +144,22 @@ def leaderboard(
         import webbrowser
 
         webbrowser.open(page.resolve().as_uri())
+
+
+@app.command()
+def report(
+    out: Annotated[Path, typer.Option(help="Folder of the page.")] = Path("page"),
+    store: StoreOption = DEFAULT_STORE,
+    project: ProjectOption = "bench",
+    entity: EntityOption = None,
+) -> None:
+    """Make the leaderboard a W&B report, or update the one made before; without an account, the page alone."""
+    from bench.leaderboard.report import make_report
+    from bench.session import all_records
+
+    reported = make_report(*all_records(store), out, project, entity)
+    print(reported.words())
+    raise typer.Exit(int(reported.done == "failed"))
 
 
 @app.command()

@@ -5,7 +5,7 @@ are the exception, since plotly reads them as a little HTML of its own: they are
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 __all__ = [
     "Block",
@@ -145,11 +145,13 @@ class Plot:
         caption: what it shows.
         figure: plotly's figure as plain JSON values: `data` and `layout`, without colours of the page.
         height: in pixels.
+        shows: what it is about, for a report that draws it from the runs themselves instead of this figure.
     """
 
     caption: str
     figure: dict[str, Any]
     height: int = 420
+    shows: Literal["accuracy", "speed", "seconds", "epochs", ""] = ""
 
 
 @dataclass(frozen=True)

@@ -154,9 +154,8 @@ def test_another_network_is_refused_by_its_weights(edited: Edited, tmp_path: Pat
 
 
 def test_without_images_the_sizes_are_measured_and_it_says_that_accuracy_was_not(edited: Edited) -> None:
-    (network,) = [
-        each for each in edited(network=True, run="olmp-claim-olmp-lenet300-params0.0087-s1-4853c4245c2b") if each.check == "network"
-    ]
+    findings = edited(network=True, run="olmp-claim-olmp-lenet300-params0.0087-s1-4853c4245c2b")
+    (network,) = [each for each in findings if each.check == "network"]
     assert (network.outcome, "accuracy was not measured" in network.detail) == ("unknown", True)
 
 
