@@ -163,6 +163,17 @@ def report(
 
 
 @app.command()
+def sync(store: StoreOption = DEFAULT_STORE, project: ProjectOption = "bench", entity: EntityOption = None) -> None:
+    """Upload a store's records to W&B, each once; what failed is tried again next time."""
+    from bench.sync import sync_store
+    from bench.wandb_mode import online_mode
+
+    synced = sync_store(store, online_mode(os.environ), project, entity)
+    print(synced.words())
+    raise typer.Exit(int(not synced.complete))
+
+
+@app.command()
 def claims(
     names: Annotated[list[str] | None, typer.Argument(metavar="[CLAIM]...", help="Claims; default: all.")] = None,
     store: StoreOption = DEFAULT_STORE,
