@@ -6,7 +6,7 @@ from rich.table import Table
 
 from bench.errors import unknown_name
 
-__all__ = ["catalogue", "catalogue_table"]
+__all__ = ["catalogue", "catalogue_table", "unusable"]
 
 Row = dict[str, str]
 
@@ -122,6 +122,17 @@ def catalogue(what: str) -> list[Row]:
     if what in method_classes():
         return _settings(what)
     raise unknown_name("list", what, [*_LISTS, *method_classes()])
+
+
+def unusable(what: str) -> tuple[str, ...]:
+    """One sentence for each plugin that belongs into a list and could not be imported."""
+    from bench.dataset import Dataset
+    from bench.method import Method
+    from bench.networks.base import Network
+    from bench.plugins import discover
+
+    base = {"methods": Method, "datasets": Dataset, "networks": Network}.get(what)
+    return () if base is None else discover(f"bench.{what}", f"bench.{what}", base).complaints
 
 
 def catalogue_table(what: str, rows: list[Row]) -> Table:

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from bench.errors import BenchError
+from bench.errors import BenchError, UsageError
 
 app = typer.Typer(
     help="A reproducible benchmark suite for neural-network pruning.",
@@ -19,9 +19,13 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+new = typer.Typer(help="Write the files that a plugin begins with.", no_args_is_help=True)
+app.add_typer(new, name="new")
 
 DEFAULT_STORE = Path("runs")
 StoreOption = Annotated[Path, typer.Option("--store", help="Folder of the runs.")]
+ProjectOption = Annotated[str, typer.Option(help="W&B project.")]
+EntityOption = Annotated[str | None, typer.Option(help="Whose project; default: the account's.")]
 Names = Annotated[list[str] | None, typer.Option(help="Name, or several with commas; may be given again.")]
 
 
@@ -93,13 +97,15 @@ def list_(
     """List what is installed."""
     from rich.console import Console
 
-    from bench.catalogue import catalogue, catalogue_table
+    from bench.catalogue import catalogue, catalogue_table, unusable
 
     rows = catalogue(what)
     if as_json:
         print(json.dumps(rows, indent=1))
     else:
         Console().print(catalogue_table(what, rows))
+    for complaint in unusable(what):
+        print(f"not usable: {complaint}", file=sys.stderr)
 
 
 @app.command()
@@ -138,6 +144,33 @@ def leaderboard(
         import webbrowser
 
         webbrowser.open(page.resolve().as_uri())
+
+
+@app.command()
+def report(
+    out: Annotated[Path, typer.Option(help="Folder of the page.")] = Path("page"),
+    store: StoreOption = DEFAULT_STORE,
+    project: ProjectOption = "bench",
+    entity: EntityOption = None,
+) -> None:
+    """Make the leaderboard a W&B report, or update the one made before; without an account, the page alone."""
+    from bench.leaderboard.report import make_report
+    from bench.session import all_records
+
+    reported = make_report(*all_records(store), out, project, entity)
+    print(reported.words())
+    raise typer.Exit(int(reported.done == "failed"))
+
+
+@app.command()
+def sync(store: StoreOption = DEFAULT_STORE, project: ProjectOption = "bench", entity: EntityOption = None) -> None:
+    """Upload a store's records to W&B, each once; what failed is tried again next time."""
+    from bench.sync import sync_store
+    from bench.wandb_mode import online_mode
+
+    synced = sync_store(store, online_mode(os.environ), project, entity)
+    print(synced.words())
+    raise typer.Exit(int(not synced.complete))
 
 
 @app.command()
@@ -183,10 +216,24 @@ def verify(
 
 @app.command()
 def check(
-    method: Annotated[str, typer.Argument(help="Name of the method.")],
+    method: Annotated[str, typer.Argument(help="Name of the method; with --results also all.")],
+    files: Annotated[
+        list[Path] | None, typer.Argument(metavar="[FILE]...", help="With --results: records, or folders of them.")
+    ] = None,
     set_: Annotated[list[str] | None, typer.Option("--set", help="KEY=VALUE.")] = None,
+    results: Annotated[
+        bool, typer.Option("--results", help="Check the records FILE... instead: does what they say follow?")
+    ] = False,
+    data: Annotated[Path | None, typer.Option(help="With --results: data folder, to measure accuracy again.")] = None,
 ) -> None:
-    """Check a method against the contract: determinism, budget, target, guard, plain and residual networks."""
+    """Check a method against the contract, or records of it: do the numbers follow from manifest and network?"""
+    if results != bool(files):
+        raise UsageError("records are checked by: bench check METHOD --results FILE...")
+    if results:
+        from bench.check.results import check_results
+
+        folder = _data_folder(data)
+        raise typer.Exit(check_results(method, files or [], folder if folder.is_dir() else None))
     from bench.check.kit import check_method
 
     raise typer.Exit(check_method(method, tuple(set_ or ())))
@@ -229,6 +276,21 @@ def gate(
     found = hold(baseline, store, Rule(margin, limit), _names(track), _names(method))
     print(json.dumps(values(found), indent=1) if as_json else as_markdown(found), end="\n" if as_json else "")
     raise typer.Exit(0 if found.holds else 1)
+
+
+@new.command("method")
+def new_method(
+    name: Annotated[str, typer.Argument(help="What --method will call it.")],
+    kind: Annotated[str, typer.Option(help="structured or unstructured.")] = "structured",
+    folder: Annotated[
+        Path | None, typer.Option("--dir", help="Folder of a package of its own; default: this checkout of bench.")
+    ] = None,
+) -> None:
+    """Write a method that works, and its test, to begin from."""
+    from bench.scaffold import new_method as write
+
+    made = write(name, kind, folder)
+    print("\n".join(["wrote", *(f"  {path}" for path in made.paths), "next", *(f"  {each}" for each in made.commands)]))
 
 
 def main(arguments: list[str] | None = None) -> Any:

@@ -38,9 +38,13 @@ class Discovered:
             return self.classes[name]
         error = unknown_name(self.kind, name, self.classes)
         if self.broken:
-            listed = "; ".join(f"{module}: {why}" for module, why in self.broken.items())
-            raise UsageError(f"{error} These could not be imported: {listed}")
+            raise UsageError(f"{error} These could not be imported: {'; '.join(self.complaints)}")
         raise error
+
+    @property
+    def complaints(self) -> tuple[str, ...]:
+        """One sentence for each module that failed: which, and why."""
+        return tuple(f"{module}: {why}" for module, why in self.broken.items())
 
 
 def _classes(module: Any, base: type) -> list[type]:
@@ -54,6 +58,16 @@ def _classes(module: Any, base: type) -> list[type]:
         and not inspect.isabstract(value)
         and "name" in vars(value)
     ]
+
+
+def _offered(loaded: Any, base: type) -> list[type]:
+    """The plugins behind an entry point or in a module."""
+    if not inspect.isclass(loaded):
+        return _classes(loaded, base)
+    named = (
+        issubclass(loaded, base) and not inspect.isabstract(loaded) and isinstance(getattr(loaded, "name", None), str)
+    )
+    return [loaded] if named else []
 
 
 @cache
@@ -78,10 +92,16 @@ def discover(package: str, group: str, base: type) -> Discovered:
     for label, entry in sources:
         try:
             loaded = importlib.import_module(label) if entry is None else entry.load()
-        except Exception as error:  # a plugin's import may fail in any way, and must not hurt the others
-            found.broken[label] = f"{type(error).__name__}: {error}"
+        except (Exception, SystemExit) as error:  # an import may fail in any way, and must not hurt the others
+            found.broken[label] = " ".join(f"{type(error).__name__}: {error}".split())
             continue
-        for cls in [loaded] if inspect.isclass(loaded) else _classes(loaded, base):
+        classes = _offered(loaded, base)
+        if entry is not None and not classes:
+            found.broken[label] = (
+                f"it offers no class that derives from {base.__module__}.{base.__name__} and has a name. Let the entry "
+                "point name the module that defines the class, or the class."
+            )
+        for cls in classes:
             name = str(getattr(cls, "name", ""))
             if found.classes.get(name, cls) is not cls:
                 other = found.classes[name]

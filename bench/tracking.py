@@ -19,7 +19,7 @@ from typing import Any
 from bench.record import Measured, Record
 from bench.wandb_mode import Mode
 
-__all__ = ["Published", "Tracker"]
+__all__ = ["Published", "Tracker", "record_digest"]
 
 
 _logger = logging.getLogger(__name__)
@@ -51,6 +51,7 @@ class Tracker:
         mode: from `choose_mode`.
         store_root: the store; offline runs go to `STORE/wandb`.
         project: the W&B project.
+        entity: whose project; None for the account's default.
         warn: called with one sentence when W&B fails, at most once; the tracker is off from then on.
         init_timeout_seconds: longest wait for W&B to start a run.
     """
@@ -61,12 +62,13 @@ class Tracker:
         store_root: Path,
         project: str = "bench",
         *,
+        entity: str | None = None,
         warn: Callable[[str], None] = _logger.warning,
         init_timeout_seconds: float = 20.0,
     ) -> None:
         self.mode: Mode = mode
         self._root = store_root
-        self._project = project
+        self._project, self._entity = project, entity
         self._warn = warn
         self._init_timeout_seconds = init_timeout_seconds
 
@@ -79,8 +81,7 @@ class Tracker:
         if self.mode == "off":
             return None
         try:
-            with _kept_to_the_store(self._root / "wandb"):
-                return self._offline(record, network) if self.mode == "offline" else self._send(record, network)
+            return self.send(record, network)
         except Exception as error:  # whatever W&B does, the run stands
             reason = " ".join(str(error).split())[:300].rstrip(".")
             self._warn(
@@ -91,15 +92,20 @@ class Tracker:
             self.mode = "off"
             return None
 
+    def send(self, record: Record, network: Path | None = None) -> Published:
+        """Publishes a record, online or offline as the mode says; unlike `publish` it raises what W&B raises."""
+        with _kept_to_the_store(self._root / "wandb"):
+            return self._offline(record, network) if self.mode == "offline" else self._send(record, network)
+
     def _offline(self, record: Record, network: Path | None) -> Published:
         run_id = wandb_id(record.run_id)
         folders = sorted((self._root / "wandb").glob("offline-run-*"))
         older = [folder for folder in folders if (folder / f"run-{run_id}.wandb").is_file()]
         for folder in older:
-            if _read(folder / _COMPLETE) == _digest(record):
+            if _read(folder / _COMPLETE) == record_digest(record):
                 return Published(run_id, str(folder))
         published = self._send(record, network)
-        (Path(published.where) / _COMPLETE).write_text(_digest(record), encoding="utf-8")
+        (Path(published.where) / _COMPLETE).write_text(record_digest(record), encoding="utf-8")
         for folder in older:
             shutil.rmtree(folder, ignore_errors=True)
         return published
@@ -116,6 +122,7 @@ class Tracker:
         run = wandb.init(
             id=wandb_id(record.run_id),
             project=self._project,
+            entity=self._entity,
             group=record.track,
             job_type=record.method,
             name=_name(record),
@@ -295,7 +302,8 @@ def _flat(values: Mapping[str, Any]) -> dict[str, Any]:
     return {name: each for name, each in flat.items() if each is not None}
 
 
-def _digest(record: Record) -> str:
+def record_digest(record: Record) -> str:
+    """SHA-256 over a record's JSON: whether what was published is what is there now."""
     return hashlib.sha256(record.to_json().encode()).hexdigest()
 
 

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from bench.errors import UsageError
 
-__all__ = ["MODES", "Mode", "choose_mode"]
+__all__ = ["MODES", "Mode", "choose_mode", "online_mode"]
 
 Mode = Literal["online", "offline", "off"]
 MODES = ("auto", "online", "offline", "off")
@@ -46,6 +46,20 @@ def choose_mode(asked: str, environment: Mapping[str, str]) -> Mode:
             raise UsageError(f"WANDB_MODE is {wanted!r}: use online, offline or disabled, or give --wandb off.")
         return _FROM_ENVIRONMENT[wanted]
     return "online" if _has_key(environment, settings) else "offline"
+
+
+def online_mode(environment: Mapping[str, str]) -> Mode:
+    """`online`, for what cannot be done otherwise.
+
+    Raises:
+        UsageError: there is no key, or W&B is set to offline or off; the text says what to do.
+    """
+    mode = choose_mode("auto", environment)
+    if mode == "online":
+        return mode
+    wanted = environment.get("WANDB_MODE")
+    action = f"Unset WANDB_MODE, which is {wanted!r}." if wanted else "`wandb login`, or set WANDB_API_KEY."
+    raise UsageError(f"there is no W&B account to upload to. {action}")
 
 
 def _wandb_settings(environment: Mapping[str, str]) -> dict[str, str]:

@@ -79,3 +79,11 @@ def test_a_method_in_another_package_is_found_by_its_entry_point(bench: Callable
     done = bench("list", "methods", "--json")
     assert done.returncode == 0
     assert '"name": "halve"' in done.stdout
+
+
+@pytest.mark.parametrize("source", ["import sys; sys.exit(3)", "from bench.methods.l1 import L1", "Method = int"])
+def test_an_entry_point_that_brings_nothing_is_named(entries: Callable[..., None], source: str) -> None:
+    entries(empty=source)
+    (complaint,) = find().complaints
+    assert complaint.startswith("empty (empty): ")
+    assert "SystemExit" in complaint or "offers no class that derives from bench.method.Method" in complaint

@@ -1,10 +1,9 @@
 """The static folder: whole, closed to the network, and safe whatever a record says."""
 
-import json
 import re
 from collections.abc import Callable
-from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,28 +13,8 @@ from bench.record import Record
 from bench.store import Unreadable
 
 MakeRecord = Callable[..., Record]
-EVIL = "</script><script>alert(1)</script>{{ 7 * 7 }}\"'><img src=x onerror=alert(1)>"
-
-
-class Elements(HTMLParser):
-    """Start tags with their attributes, and the text of script elements."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.scripts: list[str] = []
-        self.feed(text)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-
-    def handle_data(self, data: str) -> None:
-        if self.cdata_elem == "script":
-            self.scripts.append(data)
-
-
-def figures(page: Path) -> list[dict]:
-    return [json.loads(text) for text in Elements(page.read_text()).scripts if text.strip()]
+Elements = Callable[[Path], Any]
+Figures = Callable[[Path], list[dict[str, Any]]]
 
 
 def test_an_index_and_a_page_a_track(make_record: MakeRecord, tmp_path: Path) -> None:
@@ -52,65 +31,34 @@ def test_an_index_and_a_page_a_track(make_record: MakeRecord, tmp_path: Path) ->
         assert record.manifest["command"] in page
 
 
-def test_nothing_is_loaded_from_elsewhere(make_record: MakeRecord, tmp_path: Path) -> None:
+def test_nothing_is_loaded_from_elsewhere(make_record: MakeRecord, elements: Elements, tmp_path: Path) -> None:
     write_leaderboard([make_record()], [], tmp_path)
     for page in tmp_path.glob("*.html"):
-        for _, attributes in Elements(page.read_text()).tags:
+        for _, attributes in elements(page).tags:
             for name in ("src", "href"):
                 target = attributes.get(name)
-                assert target is None or target.startswith("#") or (tmp_path / target).is_file()
+                assert target is None or target.startswith("#") or (tmp_path / target.partition("#")[0]).is_file()
     for name in ("style.css", "plots.js"):
         assert "://" not in (tmp_path / name).read_text()
     assert len(list(tmp_path.glob("*plotly*"))) == 1
 
 
-def test_text_from_records_stays_text(make_record: MakeRecord, tmp_path: Path) -> None:
-    plain = make_record()
-    fields = {
-        "track_fields": {"summary": EVIL, "dataset": EVIL, "network": EVIL, "ranked": EVIL, "floor": EVIL},
-        "manifest": {"command": EVIL, "device_class": EVIL, "method_sha256": EVIL},
-        "layers": [{**dict.fromkeys(("width_before", "width_after", "params", "nonzero", "macs"), 1), "name": EVIL}],
-        "left_out": {EVIL: EVIL},
-        "curve": [{"phase": "prune", "epoch": 1, "spent": 1, "values": {EVIL: 1.0}}],
-        "dense": plain.dense.model_copy(update={"weights_sha256": EVIL}) if plain.dense else None,
-    }
-    records = [
-        make_record(run_id="a", config={EVIL: 1}, **fields),
-        make_record(run_id="b", config={EVIL: EVIL}, **fields),
-        make_record(run_id="c", target="auto", config={EVIL: EVIL}, **fields),
-        make_record(run_id="d", status="failed", error=EVIL, **fields),
-    ]
-    index = write_leaderboard(records, [Unreadable(tmp_path / EVIL.replace("/", ""), EVIL)], tmp_path)
-    for page in (index, tmp_path / "track-digits.html"):
-        elements = Elements(page.read_text())
-        kinds = [
-            attributes.get("src") or attributes.get("type") for tag, attributes in elements.tags if tag == "script"
-        ]
-        assert set(kinds) <= {"application/json", "plotly.min.js", "plots.js"}
-        assert "img" not in {tag for tag, _ in elements.tags}
-        assert not any(name.startswith("on") for _, attributes in elements.tags for name in attributes)
-        assert "alert(1)" in page.read_text()
-        assert "{{ 7 * 7 }}" in page.read_text()
-    (figure,) = figures(tmp_path / "track-digits.html")
-    names = [trace["name"] for trace in figure["data"]]
-    assert any("alert(1)" in name for name in names)
-    assert not any("<" in name for name in names)  # plotly reads names as a little HTML of its own
-
-
-def test_the_plot_has_error_bars_auto_rows_and_the_dense_network(make_record: MakeRecord, tmp_path: Path) -> None:
+def test_the_plot_has_error_bars_auto_rows_and_the_dense_network(
+    make_record: MakeRecord, figures: Figures, tmp_path: Path
+) -> None:
     records = [make_record(seed=seed, top1=0.8 + 0.02 * seed) for seed in range(3)]
     records += [make_record(method="amc", target="auto", macs=300_000)]
     write_leaderboard(records, [], tmp_path)
-    (figure,) = figures(tmp_path / "track-digits.html")
+    figure = figures(tmp_path / "track-digits.html")[0]
     traces = {trace["name"]: trace for trace in figure["data"]}
-    assert set(traces) == {"dense network", "l1", "amc, auto"}
+    assert set(traces) == {"Pareto front", "dense network", "l1", "amc, auto"}
     assert traces["l1"]["y"] == [pytest.approx(82.0)]
     assert traces["l1"]["error_y"]["array"] == [pytest.approx(4.96827, abs=1e-4)]
     assert traces["amc, auto"]["x"] == [pytest.approx(0.3)]
     assert (traces["dense network"]["x"], traces["dense network"]["y"]) == ([1.0], [pytest.approx(90.0)])
     page = (tmp_path / "track-digits.html").read_text()
     assert "not comparable with the rows above" in page
-    assert page.index('<th scope="row">amc') > page.index("not comparable with the rows above")
+    assert page.index(">amc</a>") > page.index("not comparable with the rows above")
 
 
 def test_a_track_that_is_not_ranked_says_so(make_record: MakeRecord, tmp_path: Path) -> None:
