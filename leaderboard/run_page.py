@@ -6,13 +6,13 @@ straight from the record to one template's words, without the blocks of `bench.l
 than half a millisecond to make (`tests/benchmarks/bench_leaderboard.py`).
 """
 
-import json
 import shlex
 from collections.abc import Mapping
 from typing import Any
 
 from bench.leaderboard.cells import duration
 from bench.leaderboard.details import PHASES
+from bench.leaderboard.html import definitions, plain_rows
 from bench.leaderboard.links import INDEX, method_page, track_page
 from bench.leaderboard.plot import LAYOUT, PHASE_COLOURS, Figure, label
 from bench.record import Measured, Point, Record
@@ -25,15 +25,15 @@ _TRAINING = {"top1_val", "train_loss", "learning_rate", "macs", "params"}
 _SHOWN_FIRST = ("reward", "best")
 
 
-def run_context(record: Record, tracks: set[str]) -> dict[str, Any]:
+def run_context(record: Record, has_track_page: bool) -> dict[str, Any]:
     """The template's words for one run.
 
     Args:
         record: the run.
-        tracks: names of the tracks that have a page (those of claims have none).
+        has_track_page: whether its track has a page to link to.
     """
     manifest = record.manifest
-    track = track_page(record.track) if record.track in tracks else None
+    track = track_page(record.track) if has_track_page else None
     crumbs = [{"text": "Leaderboard", "href": INDEX}]
     crumbs.append(
         {"text": record.track, "href": track} if track else {"text": record.method, "href": method_page(record.method)}
@@ -52,12 +52,13 @@ def run_context(record: Record, tracks: set[str]) -> dict[str, Any]:
         if command
         else "",
         "spent": spent_text(record),
-        "results": _results(record),
-        "layers": _layers(record),
-        "ledger": _ledger(record),
-        "config": [(name, text(value)) for name, value in record.config.items()],
-        "manifest": [(name, text(value)) for name, value in manifest.items() if name != "command"],
-        "fields": json.dumps(record.track_fields, indent=1, ensure_ascii=False),
+        "results": plain_rows(_results(record)),
+        "layers": plain_rows(_layers(record)),
+        "ledger": plain_rows(_ledger(record)),
+        "not_offered": definitions(record.left_out.items()),
+        "config": definitions((name, text(value)) for name, value in record.config.items()),
+        "manifest": definitions((name, text(value)) for name, value in manifest.items() if name != "command"),
+        "fields": definitions((name, text(value)) for name, value in record.track_fields.items()),
         "training": training,
         "logged": logged,
     }
@@ -71,7 +72,7 @@ def text(value: Any) -> str:
         return ", ".join(f"{name} {text(each)}" for name, each in value.items()) or "none"
     if isinstance(value, list | tuple):
         return ", ".join(map(text, value)) or "none"
-    return "none" if value is None else json.dumps(value)
+    return "none" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _results(record: Record) -> list[tuple[str, str, str, str]]:
@@ -149,14 +150,14 @@ def _latency(row: Any) -> str:
     return "–" if row is None else f"{row.median_seconds * 1e3:.3g} ms (IQR {row.iqr_seconds * 1e3:.2g})"
 
 
-def _layers(record: Record) -> list[tuple[str, int, int, int, str, str, str]]:
-    """Name, width before and after, share kept in percent, nonzero parameters of all, MACs."""
+def _layers(record: Record) -> list[tuple[str, ...]]:
+    """Name, width before and after, share kept, parameters, nonzero ones, MACs."""
     return [
         (
             layer.name,
-            layer.width_before,
-            layer.width_after,
-            round(100 * layer.width_after / layer.width_before) if layer.width_before else 0,
+            str(layer.width_before),
+            str(layer.width_after),
+            f"{100 * layer.width_after / layer.width_before:.0f} %" if layer.width_before else "–",
             str(layer.params),
             str(layer.nonzero),
             quantity(layer.macs),
