@@ -13,7 +13,7 @@ from bench.record import Record
 MakeRecord = Callable[..., Record]
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_record() -> MakeRecord:
     """`make_record(method="l1", seed=0, top1=0.8, ...)`: a whole record; other fields as in `Record`."""
     return _make
@@ -122,7 +122,7 @@ def figures() -> Callable[[Path], list[dict[str, Any]]]:
     return lambda page: [json.loads(text) for text in Elements(page.read_text()).scripts if text.strip()]
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def full_fields() -> Callable[[str], dict[str, Any]]:
     """`full_fields(text)`: fields that a bare record does without, with `text` wherever one may stand."""
     return _full_fields
