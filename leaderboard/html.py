@@ -63,13 +63,19 @@ def definitions(items: Iterable[tuple[str, str]]) -> Markup:
 
 
 def _parted(rows: Iterable[Sequence[str]], opening: str, first: str, between: str, closing: str) -> Markup:
-    lines = [
-        "\r".join((cells[0].translate(_PARTS), "\t".join([c.translate(_PARTS) for c in cells[1:]]))) for cells in rows
-    ]
-    if not lines:
+    found = [tuple(cells) for cells in rows]
+    if not found:
         return Markup()
-    text = escape("\n".join(lines)).replace("\r", first).replace("\t", between).replace("\n", closing + opening)
+    text = _joined(found)
+    if text.count("\n") + text.count("\r") + text.count("\t") != sum(map(len, found)) - 1:
+        text = _joined([[cell.translate(_PARTS) for cell in cells] for cells in found])
+    text = escape(text).replace("\r", first).replace("\t", between).replace("\n", closing + opening)
     return Markup(opening + text + closing)
+
+
+def _joined(rows: Iterable[Sequence[str]]) -> str:
+    """The first cell of a row ends in a carriage return, the others are parted by tabs, rows by line ends."""
+    return "\n".join(["\t".join(cells).replace("\t", "\r", 1) for cells in rows])
 
 
 def _head(head: ColumnHead) -> str:

@@ -20,8 +20,9 @@ from bench.tables import quantity, spent_text
 
 __all__ = ["run_context"]
 
-_SECOND: Figure = {"type": "log", "tickmode": "auto", "overlaying": "y", "side": "right", "showgrid": False}
+_SECOND: Figure = {"type": "log", "dtick": "D2", "overlaying": "y", "side": "right", "showgrid": False}
 _TRAINING = {"top1_val", "train_loss", "learning_rate", "macs", "params"}
+_LABELLED = 0.08  # share of the axis that a phase must take for its name to fit
 _SHOWN_FIRST = ("reward", "best")
 
 
@@ -113,7 +114,7 @@ def _results(record: Record) -> list[tuple[str, str, str, str]]:
     after_by = {row.batch: row for row in pruned.latency} if pruned else {}
     for batch in sorted(before_by | after_by):
         one, two = before_by.get(batch), after_by.get(batch)
-        times = f"{one.median_seconds / two.median_seconds:.3g}× faster" if one and two and two.median_seconds else "–"
+        times = f"{one.median_seconds / two.median_seconds:.3g}× as fast" if one and two and two.median_seconds else "–"
         rows.append((f"latency, batch {batch}", _latency(one), _latency(two), times))
     return rows
 
@@ -185,19 +186,10 @@ def _ledger(record: Record) -> list[tuple[str, str, str, str, str, str]]:
 
 def _curve(record: Record) -> Figure | None:
     """Validation top-1, training loss and the share of MACs that is left, over what was spent; None without a curve."""
-    accuracy, loss, macs = ([], []), ([], []), ([], [])
-    dense_macs = record.dense.macs if record.dense else 0
-    for point in record.curve:
-        values, spent = point.values, round(point.spent, 3)
-        if (value := values.get("top1_val")) is not None:
-            accuracy[0].append(spent)
-            accuracy[1].append(round(100 * value, 3))
-        if (value := values.get("train_loss")) is not None:
-            loss[0].append(spent)
-            loss[1].append(float(f"{value:.4g}"))
-        if dense_macs and (value := values.get("macs")) is not None:
-            macs[0].append(spent)
-            macs[1].append(round(100 * value / dense_macs, 3))
+    points = [(round(point.spent, 3), point.values) for point in record.curve]
+    accuracy = _series(points, "top1_val", 100)
+    loss = _series(points, "train_loss", 1)
+    macs = _series(points, "macs", 100 / record.dense.macs) if record.dense and record.dense.macs else ([], [])
     if not (accuracy[0] or loss[0]):
         return None
     data = [
@@ -226,6 +218,14 @@ def _curve(record: Record) -> Figure | None:
     }
 
 
+def _series(
+    points: list[tuple[float, dict[str, float | None]]], name: str, factor: float
+) -> tuple[list[float], list[float]]:
+    """What was spent, and the values of one name."""
+    found = [(spent, factor * value) for spent, values in points if (value := values.get(name)) is not None]
+    return [spent for spent, _ in found], [round(value, 5) for _, value in found]
+
+
 def _phases(curve: tuple[Point, ...]) -> list[Figure]:
     """A band in the phase's colour for each stretch of the curve."""
     bands: list[Figure] = []
@@ -239,6 +239,9 @@ def _phases(curve: tuple[Point, ...]) -> list[Figure]:
         if bands:
             bands[-1]["x1"] = round(point.spent, 3)
         begun = point.spent
+    for band in bands:
+        if band["x1"] - band["x0"] < _LABELLED * begun:
+            del band["label"]
     return bands
 
 
