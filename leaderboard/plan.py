@@ -157,11 +157,7 @@ def _table_blocks(
 ) -> tuple[Block, ...]:
     shown = columns(table, track.ranked)
     blocks: list[Block] = [
-        Plot(
-            "Test accuracy over MACs; the numbers are in the table below.",
-            plot.accuracy(table, colour),
-            shows="accuracy",
-        )
+        Plot("Test accuracy over MACs; the numbers are in the table below.", plot.accuracy(table, colour))
     ]
     ranking = sheets(table)
     blocks += [_sheet(sheet) for sheet in ranking if not sheet.detail]
@@ -175,11 +171,11 @@ def _table_blocks(
         blocks += [Text(text), _result_table(f"Own size: {heading(table)}", table.curve_only, shown)]
     meanings = tuple((column.title, column.meaning) for column in shown)
     blocks.append(Fold("What the columns mean", (Facts(meanings, long=True),)))
-    details = [sheet for sheet in ranking if sheet.detail]
-    blocks += [_sheet(sheet) for sheet in details]
-    if details:
-        compared = tuple((column.title, column.meaning) for column in details[0].columns)
-        blocks.append(Fold("What the columns of these comparisons mean", (Facts(compared, long=True),)))
+    compared = [sheet for sheet in ranking if sheet.detail]
+    blocks += [_sheet(sheet) for sheet in compared]
+    if compared:
+        meanings = tuple((column.title, column.meaning) for column in compared[0].columns)
+        blocks.append(Fold("What the columns of these comparisons mean", (Facts(meanings, long=True),)))
     figure = plot.speed(table, colour)
     if figure is not None:
         batches = sorted({change.batch for row in table.rows for change in row.latency})
@@ -188,7 +184,7 @@ def _table_blocks(
             f"Measured speed-up beside MACs: a point a row and batch size. {filled}On the dashed line a network is as "
             "much faster as its MACs are fewer."
         )
-        blocks.append(Plot(caption, figure, shows="speed"))
+        blocks.append(Plot(caption, figure))
     every = (*table.rows, *table.curve_only)
     detailed = [(row, found) for row in every if (found := row_details(row, records)) is not None]
     if detailed:
@@ -270,16 +266,11 @@ def _sort(title: str, row: Row) -> float | str | None:
 def _detail_blocks(table: Table, detailed: Sequence[tuple[Row, RowDetails]]) -> list[Block]:
     height = max(200, 110 + 22 * len(detailed))
     plots: list[Block] = [
-        Plot(
-            "Cost by phase in device seconds, mean over seeds.",
-            plot.cost(detailed, "device_seconds"),
-            height,
-            "seconds",
-        )
+        Plot("Cost by phase in device seconds, mean over seeds.", plot.cost(detailed, "device_seconds"), height)
     ]
     if all(cost.dense_epochs is not None for _, found in detailed for cost in found.cost.values()):
         caption = "Cost by phase in dense epochs, mean over seeds: 1 is a training epoch of the dense network."
-        plots.append(Plot(caption, plot.cost(detailed, "dense_epochs"), height, "epochs"))
+        plots.append(Plot(caption, plot.cost(detailed, "dense_epochs"), height))
     blocks: list[Block] = [Fold("Cost by phase", tuple(plots), open=len(detailed) <= SHOWN_AT_ONCE)]
     if (widths := _width_table(table, detailed)) is not None:
         blocks.append(widths)

@@ -16,7 +16,7 @@ from bench.record import Measured, Record
 MakeRecord = Callable[..., Record]
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_record() -> MakeRecord:
     """`make_record(method="l1", seed=0, top1=0.8, ...)`: a whole record; other fields as in `Record`."""
     return _make
@@ -103,6 +103,89 @@ def _measured(top1: float, macs: int, milliseconds: tuple[float, float]) -> dict
     }
 
 
+class Elements(HTMLParser):
+    """Start tags with their attributes, text by the tag it stands in, and the text of script elements."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.scripts: list[str] = []
+        self.texts: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        (self.scripts if self.cdata_elem == "script" else self.texts).append(data)
+
+    @property
+    def shape(self) -> list[tuple[str, tuple[str, ...]]]:
+        """Tags and names of attributes, in order."""
+        return [(tag, tuple(attributes)) for tag, attributes in self.tags]
+
+
+@pytest.fixture
+def elements() -> Callable[[Path], Elements]:
+    """`elements(page)`: the page, parsed."""
+    return lambda page: Elements(page.read_text())
+
+
+@pytest.fixture
+def figures() -> Callable[[Path], list[dict[str, Any]]]:
+    """`figures(page)`: its plots."""
+    return lambda page: [json.loads(text) for text in Elements(page.read_text()).scripts if text.strip()]
+
+
+@pytest.fixture(scope="session")
+def full_fields() -> Callable[[str], dict[str, Any]]:
+    """`full_fields(text)`: fields that a bare record does without, with `text` wherever one may stand."""
+    return _full_fields
+
+
+def _full_fields(text: str) -> dict[str, Any]:
+    spent = {"steps": 10, "images_forward": 20, "images_trained": 30}
+    return {
+        "config": {"rounds": 2, text: text, "nested": {text: [text]}},
+        "left_out": {text: text},
+        "layers": [
+            {"name": f"conv1{text}", "width_before": 20, "width_after": 5, "params": 10, "nonzero": 10, "macs": 100},
+            {"name": f"fc{text}", "width_before": 10, "width_after": 10, "params": 10, "nonzero": 10, "macs": 10},
+        ],
+        "ledger": {
+            "dense": {**spent, "macs": 20_000, "device_seconds": 20.0},
+            "search": {**spent, "macs": 5_000, "device_seconds": 10.0},
+            "prune": {**spent, "macs": 10_000, "device_seconds": 15.0},
+            "finetune": {**spent, "macs": 10_000, "device_seconds": 15.0},
+            "total": {**spent, "macs": 45_000, "device_seconds": 60.0},
+        },
+        "curve": [
+            {"phase": "dense", "epoch": 20, "spent": 20.0, "values": {"train_loss": 0.5, "top1_val": 0.9}},
+            {"phase": "search", "epoch": 20, "spent": 22.0, "values": {"reward": 0.4, "best": 0.4, text: 1.0}},
+            {"phase": "search", "epoch": 20, "spent": 24.0, "values": {"reward": 0.3, "best": 0.4, text: None}},
+            {"phase": "prune", "epoch": 2, "spent": 35.0, "values": {"train_loss": 0.4, "macs": 500_000}},
+            {"phase": "finetune", "epoch": 4, "spent": 45.0, "values": {"train_loss": 0.3, "top1_val": 0.8}},
+        ],
+        "manifest": {
+            "command": f"bench run {text}",
+            "device_class": text,
+            "method_sha256": text,
+            "libraries": {text: text, "torch": None},
+            text: text,
+        },
+        "track_fields": {
+            "summary": text,
+            "dataset": text,
+            "network": text,
+            "tolerance": text,
+            "threads": text,
+            "floor": text,
+            "ranked": text,
+            text: [text],
+        },
+    }
+
+
 def _synthetic(
     *,
     tracks: int = 1,
@@ -160,86 +243,3 @@ def _scored(measured: Measured, right: NDArray[np.bool_]) -> Measured:
     """The network with these correct bits, and the accuracy that follows from them."""
     bits = base64.b64encode(np.packbits(right).tobytes()).decode()
     return measured.model_copy(update={"top1_test": int(right.sum()) / len(right), "correct_test": bits})
-
-
-class Elements(HTMLParser):
-    """Start tags with their attributes, text by the tag it stands in, and the text of script elements."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.scripts: list[str] = []
-        self.texts: list[str] = []
-        self.feed(text)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-
-    def handle_data(self, data: str) -> None:
-        (self.scripts if self.cdata_elem == "script" else self.texts).append(data)
-
-    @property
-    def shape(self) -> list[tuple[str, tuple[str, ...]]]:
-        """Tags and names of attributes, in order."""
-        return [(tag, tuple(attributes)) for tag, attributes in self.tags]
-
-
-@pytest.fixture
-def elements() -> Callable[[Path], Elements]:
-    """`elements(page)`: the page, parsed."""
-    return lambda page: Elements(page.read_text())
-
-
-@pytest.fixture
-def figures() -> Callable[[Path], list[dict[str, Any]]]:
-    """`figures(page)`: its plots."""
-    return lambda page: [json.loads(text) for text in Elements(page.read_text()).scripts if text.strip()]
-
-
-@pytest.fixture
-def full_fields() -> Callable[[str], dict[str, Any]]:
-    """`full_fields(text)`: fields that a bare record does without, with `text` wherever one may stand."""
-    return _full_fields
-
-
-def _full_fields(text: str) -> dict[str, Any]:
-    spent = {"steps": 10, "images_forward": 20, "images_trained": 30}
-    return {
-        "config": {"rounds": 2, text: text, "nested": {text: [text]}},
-        "left_out": {text: text},
-        "layers": [
-            {"name": f"conv1{text}", "width_before": 20, "width_after": 5, "params": 10, "nonzero": 10, "macs": 100},
-            {"name": f"fc{text}", "width_before": 10, "width_after": 10, "params": 10, "nonzero": 10, "macs": 10},
-        ],
-        "ledger": {
-            "dense": {**spent, "macs": 20_000, "device_seconds": 20.0},
-            "search": {**spent, "macs": 5_000, "device_seconds": 10.0},
-            "prune": {**spent, "macs": 10_000, "device_seconds": 15.0},
-            "finetune": {**spent, "macs": 10_000, "device_seconds": 15.0},
-            "total": {**spent, "macs": 45_000, "device_seconds": 60.0},
-        },
-        "curve": [
-            {"phase": "dense", "epoch": 20, "spent": 20.0, "values": {"train_loss": 0.5, "top1_val": 0.9}},
-            {"phase": "search", "epoch": 20, "spent": 22.0, "values": {"reward": 0.4, "best": 0.4, text: 1.0}},
-            {"phase": "search", "epoch": 20, "spent": 24.0, "values": {"reward": 0.3, "best": 0.4, text: None}},
-            {"phase": "prune", "epoch": 2, "spent": 35.0, "values": {"train_loss": 0.4, "macs": 500_000}},
-            {"phase": "finetune", "epoch": 4, "spent": 45.0, "values": {"train_loss": 0.3, "top1_val": 0.8}},
-        ],
-        "manifest": {
-            "command": f"bench run {text}",
-            "device_class": text,
-            "method_sha256": text,
-            "libraries": {text: text, "torch": None},
-            text: text,
-        },
-        "track_fields": {
-            "summary": text,
-            "dataset": text,
-            "network": text,
-            "tolerance": text,
-            "threads": text,
-            "floor": text,
-            "ranked": text,
-            text: [text],
-        },
-    }
