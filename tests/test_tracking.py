@@ -4,6 +4,7 @@ import json
 import struct
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -160,7 +161,7 @@ def test_an_offline_run_reads_back_whole(
     folder = Path(published.where)
     assert folder.parent == tmp_path / "store" / "wandb"
 
-    messages = read_run(folder / f"run-{record.run_id}.wandb")
+    messages = read_finished_run(folder / f"run-{record.run_id}.wandb")
     (run,) = [message["run"] for message in messages if "run" in message]
     assert (run["runId"], run["project"], run["runGroup"]) == (record.run_id, "bench", "digits")
     assert (run["jobType"], run["displayName"]) == ("l1", "l1 macs=0.5 seed 3")
@@ -263,6 +264,14 @@ def run_python(code: str) -> subprocess.CompletedProcess[str]:
 def items(updates: list[dict]) -> dict:
     """Keys and values of a history row or of a summary update; a nested key is joined by dots."""
     return {".".join(each.get("nestedKey") or [each["key"]]): json.loads(each["valueJson"]) for each in updates}
+
+
+def read_finished_run(path: Path, patience_seconds: float = 60.0) -> list[dict]:
+    """`read_run` once wandb's service has written all: on a busy machine it lags behind `finish`."""
+    end = time.monotonic() + patience_seconds
+    while not any("exit" in message for message in (messages := read_run(path))) and time.monotonic() < end:
+        time.sleep(0.1)
+    return messages
 
 
 def read_run(path: Path) -> list[dict]:

@@ -60,4 +60,4 @@ def test_steps(benchmark: Any, digits: Data, train: Callable[..., None]) -> None
 
 
 def test_the_ratio(ratio: Callable[..., float], digits: Data) -> None:
-    ratio("Trainer / plain loop, ten steps on digits with LeNet-5", ours, plain, lambda: ready(digits))
+    ratio("Trainer / plain loop, ten steps on digits with LeNet-5", ours, plain, lambda: ready(digits), rounds=5)
