@@ -134,12 +134,10 @@ def leaderboard(
     open_: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
 ) -> None:
     """Draw every track's table and plot, from the store and the committed results, as a folder that opens from disk."""
-    from bench.leaderboard.page import write_leaderboard
-    from bench.session import all_records
+    from bench.session import draw_leaderboard
 
-    records, unreadable = all_records(store)
-    page = write_leaderboard(records, unreadable, out)
-    print(f"{len(records)} records ({len(unreadable)} unreadable): {page}")
+    page, said = draw_leaderboard(store, out)
+    print(said)
     if open_:
         import webbrowser
 

@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -17,7 +17,7 @@ from bench.plan import Asked, Job, make_plan
 from bench.progress import ProgressDisplay
 from bench.record import Record, parse_record
 from bench.run import Workplace
-from bench.store import Store, Unreadable, read_records
+from bench.store import Store, Unreadable, each_record, read_records
 from bench.suite import Executor, Outcome, check, run_suite
 from bench.tables import results_table
 from bench.tracking import Published, Tracker
@@ -26,7 +26,7 @@ from bench.wandb_mode import choose_mode
 if TYPE_CHECKING:
     from bench.leaderboard.verdicts import Verdict
 
-__all__ = ["Session", "all_records", "find_record", "plain_progress", "print_verdicts"]
+__all__ = ["Session", "all_records", "draw_leaderboard", "find_record", "plain_progress", "print_verdicts"]
 
 
 _STOPPING = "stopping: each run is kept where it is (Ctrl-C again stops at once)"
@@ -38,6 +38,33 @@ def all_records(store: Path) -> tuple[list[Record], list[Unreadable]]:
     own, unreadable = read_records(store)
     by_id = {record.run_id: record for record in (*committed, *own)}
     return list(by_id.values()), [*broken, *unreadable]
+
+
+def draw_leaderboard(store: Path, out: Path) -> tuple[Path, str]:
+    """Writes the pages of the store and the committed results, record by record.
+
+    Returns:
+        The index, and what was drawn, for people.
+
+    Raises:
+        StoreError: `out` cannot be written.
+    """
+    from bench.leaderboard.page import write_leaderboard
+
+    drawn: set[str] = set()
+    unreadable: list[Unreadable] = []
+
+    def records() -> Iterator[Record]:
+        for root in (_committed(), store):
+            for each in each_record(root):
+                if isinstance(each, Unreadable):
+                    unreadable.append(each)
+                else:
+                    drawn.add(each.run_id)
+                    yield each
+
+    page = write_leaderboard(records(), unreadable, out)
+    return page, f"{len(drawn)} records ({len(unreadable)} unreadable): {page}"
 
 
 def find_record(name: str, store: Path) -> tuple[Record, Path]:

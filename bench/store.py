@@ -23,7 +23,7 @@ from safetensors import SafetensorError
 from bench.errors import StoreError, unknown_name
 from bench.record import Record, parse_record
 
-__all__ = ["Store", "Unreadable", "read_records", "sweep", "write_atomically", "write_text"]
+__all__ = ["Store", "Unreadable", "each_record", "read_records", "sweep", "write_atomically", "write_text"]
 
 _RESERVED = {"dense", "page", "wandb"}
 
@@ -185,20 +185,29 @@ def read_records(root: Path) -> tuple[list[Record], list[Unreadable]]:
     """All records below `root`, and what could not be read."""
     records: dict[str, Record] = {}
     unreadable = []
+    for each in each_record(root):
+        if isinstance(each, Unreadable):
+            unreadable.append(each)
+        else:
+            records[each.run_id] = each
+    return list(records.values()), unreadable
+
+
+def each_record(root: Path) -> Iterator[Record | Unreadable]:
+    """The records below `root` and what could not be read, one after the other: a store may not fit into memory."""
     for path in sorted(root.rglob("record.json")):
         if path.relative_to(root).parts[0] in _RESERVED:
             continue
         try:
             record = parse_record(path.read_bytes(), str(path))
         except (StoreError, OSError) as error:
-            unreadable.append(Unreadable(path, str(error)))
+            yield Unreadable(path, str(error))
             continue
         if record.run_id != path.parent.name:
             reason = f"record {path}: it says run_id {record.run_id!r}, but lies in the folder of {path.parent.name!r}."
-            unreadable.append(Unreadable(path, reason))
+            yield Unreadable(path, reason)
             continue
-        records[record.run_id] = record
-    return list(records.values()), unreadable
+        yield record
 
 
 def write_text(path: Path, text: str) -> None:

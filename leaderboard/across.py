@@ -84,12 +84,15 @@ def _summary(
             left_out.append(NotCompared(some.row.label, reason))
         else:
             found.append((some, areas))
+    ranked = []
     places = all_pairs([areas for _, areas in found], resolution).places
-    rows = [
-        Area(some.row.label, some.row.control, Estimate.of(areas.values()), place)
-        for (some, areas), place in zip(found, places, strict=True)
-    ]
-    return AcrossTargets(measure, targets, tuple(sorted(rows, key=lambda row: -row.area.mean)), tuple(left_out))
+    for (some, areas), place in zip(found, places, strict=True):
+        if place is None:
+            reason = "shares three seeds, from the same dense networks, with none of the others"
+            left_out.append(NotCompared(some.row.label, reason))
+        else:
+            ranked.append(Area(some.row.label, some.row.control, Estimate.of(areas.values()), place))
+    return AcrossTargets(measure, targets, tuple(sorted(ranked, key=lambda row: -row.area.mean)), tuple(left_out))
 
 
 def _areas(measure: str, rows: Sequence[Entrant]) -> dict[Start, float]:

@@ -57,12 +57,13 @@ def _search(entrant: Entrant) -> str:
 
 
 def _closest(row: Entrant, candidates: Sequence[Entrant]) -> Entrant | None:
-    """The one with the most shared seeds, of the same method if there are several."""
-    return max(
-        candidates,
-        key=lambda each: (len(each.top1_test.keys() & row.top1_test.keys()), each.row.method == row.row.method),
-        default=None,
-    )
+    """The one with the most shared seeds; of several the one with the most equal settings, of the same method."""
+
+    def alike(each: Entrant) -> tuple[int, int, bool]:
+        settings = sum(_config(each).get(key) == value for key, value in _config(row).items())
+        return len(each.top1_test.keys() & row.top1_test.keys()), settings, each.row.method == row.row.method
+
+    return max(candidates, key=alike, default=None)
 
 
 def _addition(target: str, row: Entrant, counterpart: Entrant, same: bool, resolution: float) -> Addition:

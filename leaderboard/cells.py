@@ -65,7 +65,7 @@ def duration(seconds: float) -> str:
 def heading(table: Table) -> str:
     """What the rows of a table share."""
     unit = "dense epochs" if table.budget_unit == "dense_epochs" else "device seconds"
-    edition = f", track fields {table.edition}" if table.edition else ""
+    edition = f", {table.edition}" if table.edition else ""
     return f"{table.kind.capitalize()}, {table.budget_amount:g} {unit}, {table.device_class}{edition}"
 
 

@@ -12,6 +12,8 @@ __all__ = ["Protocol", "Start", "digest", "editions", "protocol_of", "start_of",
 # Fields of a track that decide no number of a run.
 _NOT_DECIDING = {"name", "summary", "targets", "seeds", "ranked", "floor", "tolerance", "latency_batch"}
 
+_SHOWN = 3  # differing fields in a table's heading
+
 Start = tuple[int, str]  # a seed and the hash of its dense network
 
 
@@ -92,11 +94,9 @@ def _flat(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
         yield name, value
 
 
-_SHOWN = 3
-
-
 def _words(fields: Mapping[str, Any], names: Sequence[str]) -> str:
     parts = [f"{name.partition('.')[2]}={text(fields.get(name, 'not set'))[:24]}" for name in names[:_SHOWN]]
     if len(names) > _SHOWN:
-        parts.append(f"and {len(names) - _SHOWN} more fields")
+        more = len(names) - _SHOWN
+        parts.append(f"and {more} more field{'s' if more > 1 else ''}")
     return ", ".join(parts)

@@ -80,6 +80,8 @@ class Comparison:
     @property
     def verdict(self) -> str:
         """The outcome in words."""
+        if not self.significant and self.images is not None and self.images.low > 0:
+            return "better for these networks, but seeds vary too much to tell"
         if not self.significant:
             return "not told apart"
         if self.images is not None and self.images.low <= 0:
@@ -119,7 +121,7 @@ class Area:
     label: str
     control: bool
     area: Estimate
-    place: Place | None
+    place: Place
 
 
 @dataclass(frozen=True)
@@ -130,7 +132,7 @@ class AcrossTargets:
         measure: `macs` or `params`: what the targets name, and what the area is taken over.
         targets: the targets that every method here has.
         rows: the largest area first.
-        left_out: methods that lack a target or seeds.
+        left_out: methods that lack a target, seeds, or others to be compared with, and why.
     """
 
     measure: str

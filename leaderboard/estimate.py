@@ -3,7 +3,8 @@
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from statistics import fmean, stdev
+from functools import cache
+from statistics import fmean
 
 __all__ = ["CONFIDENCE", "Estimate"]
 
@@ -31,9 +32,12 @@ class Estimate:
         n = len(sample)
         if n < 2:
             return cls(sample[0], None, n)
-        return cls(fmean(sample), student_quantile(n) * stdev(sample) / math.sqrt(n), n)
+        mean = fmean(sample)
+        variance = math.fsum((value - mean) ** 2 for value in sample) / (n - 1)
+        return cls(mean, student_quantile(n) * math.sqrt(variance / n), n)
 
 
+@cache
 def student_quantile(n: int) -> float:
     """The two-sided 95 % quantile of Student's distribution for `n` values."""
     from scipy.special import stdtrit

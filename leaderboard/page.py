@@ -16,8 +16,9 @@ import jinja2
 from markupsafe import Markup, escape
 
 from bench.claims import claim_names, load_claim
-from bench.leaderboard.blocks import Block, Fold, Link, Plot, ReportPlan, TableRow
+from bench.leaderboard.blocks import Block, Fold, Link, Plot, ReportPlan
 from bench.leaderboard.folder import GENERATOR, PageFolder
+from bench.leaderboard.html import table
 from bench.leaderboard.installed import installed_methods
 from bench.leaderboard.links import CLAIMS, INDEX, method_page, run_page, track_page
 from bench.leaderboard.method_plan import method_plan, method_row
@@ -40,8 +41,9 @@ def write_leaderboard(records: Iterable[Record], unreadable: Iterable[Unreadable
     """Writes the leaderboard and removes pages of tracks, methods and runs that are gone; other files in `out` stay.
 
     Args:
-        records: all that is to be shown; a record that is there twice counts once.
-        unreadable: files that could not be read as records, listed with the reason.
+        records: all that is to be shown; of records with the same id the last one counts. They are taken one by one
+            and kept without their curves, so that a generator needs little memory.
+        unreadable: files that could not be read as records, listed with the reason; asked for after the records.
         out: the folder, made if need be.
 
     Returns:
@@ -50,9 +52,13 @@ def write_leaderboard(records: Iterable[Record], unreadable: Iterable[Unreadable
     Raises:
         StoreError: `out` cannot be written.
     """
-    by_id = {record.run_id: record for record in records}
     claims = [load_claim(name) for name in claim_names()]
     claimed = {claim.track.name for claim in claims}
+    folder, pages = PageFolder(out), _Pages()
+    by_id: dict[str, Record] = {}
+    for record in records:
+        folder.write(run_page(record.run_id), pages.run(record, has_track_page=record.track not in claimed))
+        by_id[record.run_id] = record.model_copy(update={"curve": ()})
     found = verdicts(claims, list(by_id.values()))
     board = summarise((record for record in by_id.values() if record.track not in claimed), unreadable)
     by_method: dict[str, list[Record]] = defaultdict(list)
@@ -62,15 +68,12 @@ def write_leaderboard(records: Iterable[Record], unreadable: Iterable[Unreadable
     methods = [*installed, *sorted(set(by_method) - set(installed))]
     tracks = {track.name for track in board.tracks}
 
-    folder, pages = PageFolder(out), _Pages()
     for name in _STATIC:
         folder.write(name, _template_text(name))
     if by_id:
         from plotly.offline import get_plotlyjs
 
         folder.write("plotly.min.js", get_plotlyjs())
-    for record in by_id.values():
-        folder.write(run_page(record.run_id), pages.run(record, tracks))
     for name in methods:
         plan = method_plan(name, installed.get(name), by_method[name], board, found)
         folder.write(method_page(name), pages.report(plan))
@@ -95,7 +98,7 @@ class _Pages:
             lstrip_blocks=True,
             auto_reload=False,
         )
-        self._environment.filters |= {"groups": _groups, "ticks": _ticks}
+        self._environment.filters["ticks"] = _ticks
         self._environment.globals |= {
             "generator": GENERATOR,
             "version": version("bench"),
@@ -103,6 +106,7 @@ class _Pages:
             "in_script": lambda value: Markup(in_script(value)),
             "method_page": method_page,
             "run_page": run_page,
+            "table": table,
             "track_page": track_page,
         }
         self._run = self._environment.get_template("run.html")
@@ -132,23 +136,13 @@ class _Pages:
         }
         return self._environment.get_template("claims.html").render(words)
 
-    def run(self, record: Record, tracks: set[str]) -> str:
-        """The page of a run."""
-        return self._run.render(run_context(record, tracks))
+    def run(self, record: Record, has_track_page: bool) -> str:
+        """The page of a run; the tracks of claims have no page."""
+        return self._run.render(run_context(record, has_track_page))
 
 
 def _has_plot(blocks: Iterable[Block]) -> bool:
     return any(isinstance(each, Plot) or (isinstance(each, Fold) and _has_plot(each.blocks)) for each in blocks)
-
-
-def _groups(rows: Sequence[TableRow]) -> list[tuple[str, list[TableRow]]]:
-    """Rows that follow each other under one heading."""
-    found: list[tuple[str, list[TableRow]]] = []
-    for row in rows:
-        if not found or found[-1][0] != row.group:
-            found.append((row.group, []))
-        found[-1][1].append(row)
-    return found
 
 
 def _ticks(text: str) -> Markup:

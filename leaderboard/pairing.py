@@ -28,7 +28,7 @@ class AllPairs:
         shared: `[starts, pairs]`, which starts both have.
         places: by row; None where it is compared with no other.
         rivals: by row, with how many others it is compared.
-        eligible: number of rows with three starts or more.
+        field: number of rows that are ranked among each other.
     """
 
     starts: tuple[Start, ...]
@@ -39,11 +39,14 @@ class AllPairs:
     shared: NDArray[np.bool_]
     places: tuple[Place | None, ...]
     rivals: NDArray[np.int64]
-    eligible: int
+    field: int
 
 
 def all_pairs(scores: Sequence[Mapping[Start, float]], resolution: float) -> AllPairs:
     """Tests every pair of rows that share three starts or more.
+
+    Where rows fall apart into sets without any such pair between them, as those of two machines do, only the largest
+    set is ranked: a place among others says nothing about these.
 
     Args:
         scores: by row, a value for each start; rows with fewer than three are in no pair.
@@ -56,11 +59,13 @@ def all_pairs(scores: Sequence[Mapping[Start, float]], resolution: float) -> All
         for start, value in row.items():
             matrix[number[start], column] = value
     known = ~np.isnan(matrix)
-    eligible = np.flatnonzero(known.sum(axis=0) >= SEEDS_TO_BE_PROVISIONAL)
-    left, right = np.triu_indices(len(eligible), k=1)
-    first, second = eligible[left], eligible[right]
+    field = np.flatnonzero(known.sum(axis=0) >= SEEDS_TO_BE_PROVISIONAL)
+    left, right = np.triu_indices(len(field), k=1)
+    first, second = field[left], field[right]
     enough = (known[:, first] & known[:, second]).sum(axis=0) >= SEEDS_TO_BE_PROVISIONAL
     first, second = first[enough], second[enough]
+    if not enough.all():
+        first, second, field = _largest_field(first, second, len(scores))
     tests = paired_t(matrix[:, first] - matrix[:, second], resolution)
     p_holm = holm(tests.p)
     significant = p_holm < LEVEL
@@ -69,6 +74,21 @@ def all_pairs(scores: Sequence[Mapping[Start, float]], resolution: float) -> All
     worse_than = np.bincount(loser, minlength=rows)
     rivals = np.bincount(np.concatenate([first, second]), minlength=rows)
     ranks = [int(worse_than[i]) + 1 if rivals[i] else None for i in range(rows)]
-    unsure = [bool(len(scores[i]) < SEEDS_TO_RANK or rivals[i] < len(eligible) - 1) for i in range(rows)]
+    unsure = [bool(len(scores[i]) < SEEDS_TO_RANK or rivals[i] < len(field) - 1) for i in range(rows)]
     shared = known[:, first] & known[:, second]
-    return AllPairs(starts, first, second, tests, p_holm, shared, places(ranks, unsure), rivals, len(eligible))
+    return AllPairs(starts, first, second, tests, p_holm, shared, places(ranks, unsure), rivals, len(field))
+
+
+def _largest_field(
+    first: NDArray[np.intp], second: NDArray[np.intp], rows: int
+) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]:
+    """The pairs of the largest connected set of rows, of equal ones that with the first row, and its rows."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    _, label = connected_components(
+        coo_array((np.ones(len(first)), (first, second)), shape=(rows, rows)), directed=False
+    )
+    sizes = np.bincount(label)[label]
+    inside = label == label[np.argmax(sizes)] if len(first) else np.zeros(rows, dtype=bool)
+    return first[inside[first]], second[inside[first]], np.flatnonzero(inside)

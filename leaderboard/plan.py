@@ -175,7 +175,11 @@ def _table_blocks(
         blocks += [Text(text), _result_table(f"Own size: {heading(table)}", table.curve_only, shown)]
     meanings = tuple((column.title, column.meaning) for column in shown)
     blocks.append(Fold("What the columns mean", (Facts(meanings, long=True),)))
-    blocks += [_sheet(sheet) for sheet in ranking if sheet.detail]
+    compared = [sheet for sheet in ranking if sheet.detail]
+    blocks += [_sheet(sheet) for sheet in compared]
+    if compared:
+        meanings = tuple((column.title, column.meaning) for column in compared[0].columns)
+        blocks.append(Fold("What the columns of these comparisons mean", (Facts(meanings, long=True),)))
     figure = plot.speed(table, colour)
     if figure is not None:
         batches = sorted({change.batch for row in table.rows for change in row.latency})

@@ -32,11 +32,11 @@ def rank_table(entrants: Sequence[Entrant], listed: Sequence[str], ranked: bool)
         listed: targets of the track, which the summary is over.
         ranked: whether the track is large enough to rank methods; where not, there are floors in the ranks' place.
     """
-    images = next((found for each in entrants if (found := _images(each)) is not None), None)
+    images = next((number for each in entrants if (number := _images(each)) is not None), None)
     by_target: dict[str, list[int]] = defaultdict(list)
-    for number, each in enumerate(entrants):
+    for at, each in enumerate(entrants):
         if each.sized:
-            by_target[each.row.target].append(number)
+            by_target[each.row.target].append(at)
     found: list[Place | None] = [None] * len(entrants)
     if not ranked:
         floors = [_floor(target, [entrants[i] for i in rows], images) for target, rows in by_target.items()]
@@ -84,7 +84,7 @@ def _target(target: str, field: Sequence[Entrant], pairs: AllPairs, images: int 
     missing = [
         NotCompared(each.row.label, reason)
         for i, each in enumerate(field)
-        if (reason := _why_not(each, int(pairs.rivals[i]), pairs.eligible, len(field)))
+        if (reason := _why_not(each, int(pairs.rivals[i]), pairs.field, len(field)))
     ]
     return TargetRanking(target, compared, len(pairs.first), tuple(comparisons), tuple(missing))
 
@@ -103,19 +103,23 @@ def _starts(pairs: AllPairs, pair: int) -> list[tuple[int, str]]:
     return [pairs.starts[i] for i in np.flatnonzero(pairs.shared[:, pair])]
 
 
-def _why_not(entrant: Entrant, rivals: int, eligible: int, rows: int) -> str:
+def _why_not(entrant: Entrant, rivals: int, ranked: int, rows: int) -> str:
     """Why a row has no rank, or one that does not rest on all others; empty where it does."""
     seeds = len(entrant.top1_test)
     if seeds < SEEDS_TO_BE_PROVISIONAL:
         return f"{seeds} seed{'s' if seeds > 1 else ''}: a rank takes {SEEDS_TO_BE_PROVISIONAL} or more"
-    if rivals == eligible - 1 and rivals:
-        return ""
-    if eligible == 1:
-        return "no other row here has three seeds or more" if rows > 1 else "the only row at this target"
-    return (
-        f"shares three seeds, from the same dense networks, with {rivals} of {eligible - 1} other rows: "
-        "other processors and library versions train other dense networks"
-    )
+    if rows == 1:
+        return "the only row at this target"
+    if not ranked:
+        return "shares three seeds, from the same dense networks, with no other row"
+    if not rivals:
+        return (
+            f"shares three seeds, from the same dense networks, with none of the {ranked} rows that are ranked: "
+            "another processor or library version trains other dense networks. Run it beside them on one machine"
+        )
+    if rivals < ranked - 1:
+        return f"shares three seeds with {rivals} of the {ranked - 1} others only: run the seeds that are missing"
+    return ""
 
 
 def _intervals(

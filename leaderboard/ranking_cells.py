@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from bench.leaderboard.board import Table
 from bench.leaderboard.cells import percent, place_text, points
@@ -48,7 +48,7 @@ class Sheet:
 
     title: str
     notes: tuple[str, ...]
-    columns: tuple[SheetColumn, ...]  # type: ignore[type-arg]
+    columns: tuple[SheetColumn[Any], ...]
     rows: tuple[tuple[str, ...], ...]
     detail: bool
 
@@ -145,7 +145,7 @@ _COMPARISONS: tuple[SheetColumn[Comparison], ...] = (
     SheetColumn(
         "other test images",
         "95 % interval of the difference for these trained networks when the test images are drawn again (paired "
-        "bootstrap, 2,000 times, of the correct bits averaged over the shared seeds)",
+        "bootstrap, 1,000 times, of the correct bits averaged over the shared seeds)",
         _images,
     ),
     SheetColumn("p", "of the paired t-test by seed", lambda row: _p(row.p)),
@@ -161,7 +161,7 @@ _AREAS: tuple[SheetColumn[Area], ...] = (
     SheetColumn(
         "rank",
         "1 + the number of methods with a significantly larger area (paired t-test by seed, Holm's correction)",
-        lambda row: "–" if row.place is None else place_text(row.place),
+        lambda row: place_text(row.place),
     ),
     SheetColumn("mean top-1 over log size", "with its 95 % Student interval over seeds", lambda row: percent(row.area)),
     SheetColumn("seeds", "seeds with a run at every target", lambda row: str(row.area.n)),

@@ -6,13 +6,13 @@ straight from the record to one template's words, without the blocks of `bench.l
 than half a millisecond to make (`tests/benchmarks/bench_leaderboard.py`).
 """
 
-import json
 import shlex
 from collections.abc import Mapping
 from typing import Any
 
 from bench.leaderboard.cells import duration
 from bench.leaderboard.details import PHASES
+from bench.leaderboard.html import definitions, plain_rows
 from bench.leaderboard.links import INDEX, method_page, track_page
 from bench.leaderboard.plot import LAYOUT, PHASE_COLOURS, Figure, label
 from bench.record import Measured, Point, Record
@@ -20,20 +20,21 @@ from bench.tables import quantity, spent_text
 
 __all__ = ["run_context"]
 
-_SECOND: Figure = {"type": "log", "tickmode": "auto", "overlaying": "y", "side": "right", "showgrid": False}
+_SECOND: Figure = {"type": "log", "dtick": "D2", "overlaying": "y", "side": "right", "showgrid": False}
 _TRAINING = {"top1_val", "train_loss", "learning_rate", "macs", "params"}
+_LABELLED = 0.08  # share of the axis that a phase must take for its name to fit
 _SHOWN_FIRST = ("reward", "best")
 
 
-def run_context(record: Record, tracks: set[str]) -> dict[str, Any]:
+def run_context(record: Record, has_track_page: bool) -> dict[str, Any]:
     """The template's words for one run.
 
     Args:
         record: the run.
-        tracks: names of the tracks that have a page (those of claims have none).
+        has_track_page: whether its track has a page to link to.
     """
     manifest = record.manifest
-    track = track_page(record.track) if record.track in tracks else None
+    track = track_page(record.track) if has_track_page else None
     crumbs = [{"text": "Leaderboard", "href": INDEX}]
     crumbs.append(
         {"text": record.track, "href": track} if track else {"text": record.method, "href": method_page(record.method)}
@@ -52,12 +53,13 @@ def run_context(record: Record, tracks: set[str]) -> dict[str, Any]:
         if command
         else "",
         "spent": spent_text(record),
-        "results": _results(record),
-        "layers": _layers(record),
-        "ledger": _ledger(record),
-        "config": [(name, text(value)) for name, value in record.config.items()],
-        "manifest": [(name, text(value)) for name, value in manifest.items() if name != "command"],
-        "fields": json.dumps(record.track_fields, indent=1, ensure_ascii=False),
+        "results": plain_rows(_results(record)),
+        "layers": plain_rows(_layers(record)),
+        "ledger": plain_rows(_ledger(record)),
+        "not_offered": definitions(record.left_out.items()),
+        "config": definitions((name, text(value)) for name, value in record.config.items()),
+        "manifest": definitions((name, text(value)) for name, value in manifest.items() if name != "command"),
+        "fields": definitions((name, text(value)) for name, value in record.track_fields.items()),
         "training": training,
         "logged": logged,
     }
@@ -71,7 +73,7 @@ def text(value: Any) -> str:
         return ", ".join(f"{name} {text(each)}" for name, each in value.items()) or "none"
     if isinstance(value, list | tuple):
         return ", ".join(map(text, value)) or "none"
-    return "none" if value is None else json.dumps(value)
+    return "none" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _results(record: Record) -> list[tuple[str, str, str, str]]:
@@ -112,7 +114,7 @@ def _results(record: Record) -> list[tuple[str, str, str, str]]:
     after_by = {row.batch: row for row in pruned.latency} if pruned else {}
     for batch in sorted(before_by | after_by):
         one, two = before_by.get(batch), after_by.get(batch)
-        times = f"{one.median_seconds / two.median_seconds:.3g}× faster" if one and two and two.median_seconds else "–"
+        times = f"{one.median_seconds / two.median_seconds:.3g}× as fast" if one and two and two.median_seconds else "–"
         rows.append((f"latency, batch {batch}", _latency(one), _latency(two), times))
     return rows
 
@@ -149,14 +151,14 @@ def _latency(row: Any) -> str:
     return "–" if row is None else f"{row.median_seconds * 1e3:.3g} ms (IQR {row.iqr_seconds * 1e3:.2g})"
 
 
-def _layers(record: Record) -> list[tuple[str, int, int, int, str, str, str]]:
-    """Name, width before and after, share kept in percent, nonzero parameters of all, MACs."""
+def _layers(record: Record) -> list[tuple[str, ...]]:
+    """Name, width before and after, share kept, parameters, nonzero ones, MACs."""
     return [
         (
             layer.name,
-            layer.width_before,
-            layer.width_after,
-            round(100 * layer.width_after / layer.width_before) if layer.width_before else 0,
+            str(layer.width_before),
+            str(layer.width_after),
+            f"{100 * layer.width_after / layer.width_before:.0f} %" if layer.width_before else "–",
             str(layer.params),
             str(layer.nonzero),
             quantity(layer.macs),
@@ -184,19 +186,10 @@ def _ledger(record: Record) -> list[tuple[str, str, str, str, str, str]]:
 
 def _curve(record: Record) -> Figure | None:
     """Validation top-1, training loss and the share of MACs that is left, over what was spent; None without a curve."""
-    accuracy, loss, macs = ([], []), ([], []), ([], [])
-    dense_macs = record.dense.macs if record.dense else 0
-    for point in record.curve:
-        values, spent = point.values, round(point.spent, 3)
-        if (value := values.get("top1_val")) is not None:
-            accuracy[0].append(spent)
-            accuracy[1].append(round(100 * value, 3))
-        if (value := values.get("train_loss")) is not None:
-            loss[0].append(spent)
-            loss[1].append(float(f"{value:.4g}"))
-        if dense_macs and (value := values.get("macs")) is not None:
-            macs[0].append(spent)
-            macs[1].append(round(100 * value / dense_macs, 3))
+    points = [(round(point.spent, 3), point.values) for point in record.curve]
+    accuracy = _series(points, "top1_val", 100)
+    loss = _series(points, "train_loss", 1)
+    macs = _series(points, "macs", 100 / record.dense.macs) if record.dense and record.dense.macs else ([], [])
     if not (accuracy[0] or loss[0]):
         return None
     data = [
@@ -225,6 +218,14 @@ def _curve(record: Record) -> Figure | None:
     }
 
 
+def _series(
+    points: list[tuple[float, dict[str, float | None]]], name: str, factor: float
+) -> tuple[list[float], list[float]]:
+    """What was spent, and the values of one name."""
+    found = [(spent, factor * value) for spent, values in points if (value := values.get(name)) is not None]
+    return [spent for spent, _ in found], [round(value, 5) for _, value in found]
+
+
 def _phases(curve: tuple[Point, ...]) -> list[Figure]:
     """A band in the phase's colour for each stretch of the curve."""
     bands: list[Figure] = []
@@ -238,6 +239,9 @@ def _phases(curve: tuple[Point, ...]) -> list[Figure]:
         if bands:
             bands[-1]["x1"] = round(point.spent, 3)
         begun = point.spent
+    for band in bands:
+        if band["x1"] - band["x0"] < _LABELLED * begun:
+            del band["label"]
     return bands
 
 

@@ -81,16 +81,17 @@ def _by_table(records: list[Record]) -> dict[Protocol, list[Record]]:
 
 
 def _table(key: Protocol, records: list[Record], edition: str, ranked: bool) -> tuple[Table, list[LeftOut]]:
+    keys = {record.run_id: _variant_key(record) for record in records}
     groups: dict[tuple[str, str, str], dict[int, Record]] = defaultdict(dict)
     doubles = []
     for record in records:
-        group = groups[record.method, _variant_key(record), record.target]
+        group = groups[record.method, keys[record.run_id], record.target]
         if record.seed in group:
             reason = f"{group[record.seed].run_id} is counted: the same method, settings, target and seed"
             doubles.append(_left_out(record, reason))
         else:
             group[record.seed] = record
-    variants = _variants(records)
+    variants = _variants(records, keys)
     entrants = [_entrant(group.values(), variants[method, variant]) for (method, variant, _), group in groups.items()]
     entrants.sort(key=lambda each: _order(each.row))
     ranking, places = rank_table(entrants, _listed(records), ranked)
@@ -193,11 +194,11 @@ def _variant_key(record: Record) -> str:
     return digest([record.config, record.manifest.get("method_sha256")])
 
 
-def _variants(records: list[Record]) -> dict[tuple[str, str], str]:
+def _variants(records: list[Record], keys: dict[str, str]) -> dict[tuple[str, str], str]:
     """What sets each variant of a method apart from the others: the settings that differ, else its code."""
     seen: dict[str, dict[str, Record]] = defaultdict(dict)
     for record in records:
-        seen[record.method][_variant_key(record)] = record
+        seen[record.method][keys[record.run_id]] = record
     labels = {}
     for method, variants in seen.items():
         configs = [record.config for record in variants.values()]

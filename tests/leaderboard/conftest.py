@@ -1,22 +1,37 @@
-"""A small factory of records, and pages read again."""
+"""A small factory of records, many at once, and pages read again."""
 
+import base64
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
-from bench.record import Record
+from bench.record import Measured, Record
 
 MakeRecord = Callable[..., Record]
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_record() -> MakeRecord:
     """`make_record(method="l1", seed=0, top1=0.8, ...)`: a whole record; other fields as in `Record`."""
     return _make
+
+
+@pytest.fixture
+def synthetic_records() -> Callable[..., list[Record]]:
+    """`synthetic_records(tracks=1, targets=1, methods=20, seeds=5)`: whole records with correct bits, quickly made."""
+    return lambda **numbers: list(_synthetic(**numbers))
+
+
+@pytest.fixture
+def with_bits() -> Callable[[Record, NDArray[np.bool_]], Record]:
+    """`with_bits(record, right)`: the record with a pruned network that is right on these test images."""
+    return lambda record, right: record.model_copy(update={"pruned": _scored(record.pruned, right)})
 
 
 def _make(
@@ -122,7 +137,7 @@ def figures() -> Callable[[Path], list[dict[str, Any]]]:
     return lambda page: [json.loads(text) for text in Elements(page.read_text()).scripts if text.strip()]
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def full_fields() -> Callable[[str], dict[str, Any]]:
     """`full_fields(text)`: fields that a bare record does without, with `text` wherever one may stand."""
     return _full_fields
@@ -169,3 +184,62 @@ def _full_fields(text: str) -> dict[str, Any]:
             text: [text],
         },
     }
+
+
+def _synthetic(
+    *,
+    tracks: int = 1,
+    targets: int = 1,
+    methods: int = 20,
+    seeds: int = 5,
+    images: int = 10_000,
+    spread: float = 0.002,
+) -> Iterator[Record]:
+    """Records of `tracks` x `targets` x `methods` x `seeds`.
+
+    Test images differ in difficulty, alike for all networks; methods differ in skill by 0.0 to 0.1 in equal steps,
+    and seeds by a normal deviate of `spread`.
+
+    Args:
+        tracks, targets, methods, seeds: how many.
+        images: size of the test split.
+        spread: standard deviation between seeds, a fraction.
+    """
+    plain = _make()
+    generator = np.random.default_rng(6)
+    difficulty = generator.beta(0.3, 3, images)  # most images are easy
+    for track in range(tracks):
+        ratios = [round(0.9 ** (number + 1), 4) for number in range(targets)]
+        fields = {**plain.track_fields, "targets": [f"macs={ratio}" for ratio in ratios]}
+        for ratio in ratios:
+            for method in range(methods):
+                skill = 0.1 * method / methods + spread * generator.standard_normal(seeds)
+                right = generator.random((seeds, images), dtype=np.float32) > (difficulty - skill[:, None])
+                for seed in range(seeds):
+                    yield _record(plain, f"track{track}", fields, ratio, f"method{method}", seed, right[seed])
+
+
+def _record(
+    plain: Record, track: str, fields: dict[str, Any], ratio: float, method: str, seed: int, right: NDArray[np.bool_]
+) -> Record:
+    assert plain.pruned
+    assert plain.ratios
+    target = f"macs={ratio}"
+    return plain.model_copy(
+        update={
+            "run_id": f"{method}-{track}-{target.replace('=', '')}-s{seed}",
+            "method": method,
+            "track": track,
+            "track_fields": fields,
+            "target": target,
+            "seed": seed,
+            "pruned": _scored(plain.pruned, right),
+            "ratios": plain.ratios.model_copy(update={"macs": ratio}),
+        }
+    )
+
+
+def _scored(measured: Measured, right: NDArray[np.bool_]) -> Measured:
+    """The network with these correct bits, and the accuracy that follows from them."""
+    bits = base64.b64encode(np.packbits(right).tobytes()).decode()
+    return measured.model_copy(update={"top1_test": int(right.sum()) / len(right), "correct_test": bits})
