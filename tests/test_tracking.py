@@ -269,8 +269,10 @@ def items(updates: list[dict]) -> dict:
 def read_finished_run(path: Path, patience_seconds: float = 60.0) -> list[dict]:
     """`read_run` once wandb's service has written all: on a busy machine it lags behind `finish`."""
     end = time.monotonic() + patience_seconds
-    while not any("exit" in message for message in (messages := read_run(path))) and time.monotonic() < end:
+    messages = read_run(path)
+    while not any("exit" in message for message in messages) and time.monotonic() < end:
         time.sleep(0.1)
+        messages = read_run(path)
     return messages
 
 
@@ -282,13 +284,15 @@ def read_run(path: Path) -> list[dict]:
     from wandb.proto import wandb_internal_pb2
 
     content = path.read_bytes()
-    assert content[:4] == b":W&B"
+    assert content[:4] in (b":W&B", b"")
     position, partial, messages = 7, b"", []
     while position + 7 <= len(content):
         if 32768 - position % 32768 < 7:
             position += 32768 - position % 32768
             continue
         _, length, kind = struct.unpack("<IHB", content[position : position + 7])
+        if position + 7 + length > len(content):
+            break  # still being written
         partial += content[position + 7 : position + 7 + length]
         position += 7 + length
         if kind in (1, 4):  # whole, or the last part

@@ -7,6 +7,7 @@ again (times, losses, the curve's values) is `bench verify`'s: nothing here vouc
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -81,12 +82,12 @@ def check_record(method: str, path: Path, data: Path | None = None) -> list[Find
     except (BenchError, OSError) as error:
         return [Finding("schema", "refused", str(error))]
     findings = [Finding("schema", "holds", f"version {record.schema_version}")]
-    findings += [_finding(name, lambda check=check: check(submission)) for name, check in CHECKS.items()]
+    findings += [_finding(name, partial(check, submission)) for name, check in CHECKS.items()]
     if any(each.outcome == "refused" and each.check == "status" for each in findings):
         return findings
     network = path.parent / "network.safetensors"
     if network.is_file():
-        findings.append(_finding("network", lambda: network_check(submission, network, data)))
+        findings.append(_finding("network", partial(network_check, submission, network, data)))
     else:
         findings.append(Finding("network", "unknown", f"no {network.name} beside the record: nothing was measured"))
     return findings

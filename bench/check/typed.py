@@ -25,7 +25,8 @@ class _Given:
         return tuple(name for value in self.all(option) for name in value.split(",") if name)
 
     def last(self, option: str) -> str | None:
-        return (self.all(option) or [None])[-1]
+        found = self.all(option)
+        return found[-1] if found else None
 
 
 def jobs_of(words: Sequence[str], device: Literal["cpu", "cuda"]) -> list[Job]:
