@@ -84,23 +84,23 @@ def _results(record: Record) -> list[tuple[str, str, str, str]]:
     rows = [
         (
             "top-1, test",
-            _percent(dense and dense.top1_test),
-            _percent(pruned and pruned.top1_test),
+            _percent(_of(dense, "top1_test")),
+            _percent(_of(pruned, "top1_test")),
             _points(record, "top1_test"),
         ),
         (
             "top-1, validation",
-            _percent(dense and dense.top1_val),
-            _percent(pruned and pruned.top1_val),
+            _percent(_of(dense, "top1_val")),
+            _percent(_of(pruned, "top1_val")),
             _points(record, "top1_val"),
         ),
     ]
-    if (dense or pruned).top5_test is not None:  # type: ignore[union-attr]
+    if _of(dense or pruned, "top5_test") is not None:
         rows.append(
             (
                 "top-5, test",
-                _percent(dense and dense.top5_test),
-                _percent(pruned and pruned.top5_test),
+                _percent(_of(dense, "top5_test")),
+                _percent(_of(pruned, "top5_test")),
                 _points(record, "top5_test"),
             )
         )
