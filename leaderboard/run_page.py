@@ -81,29 +81,11 @@ def _results(record: Record) -> list[tuple[str, str, str, str]]:
     dense, pruned = record.dense, record.pruned
     if dense is None and pruned is None:
         return []
-    rows = [
-        (
-            "top-1, test",
-            _percent(_of(dense, "top1_test")),
-            _percent(_of(pruned, "top1_test")),
-            _points(record, "top1_test"),
-        ),
-        (
-            "top-1, validation",
-            _percent(_of(dense, "top1_val")),
-            _percent(_of(pruned, "top1_val")),
-            _points(record, "top1_val"),
-        ),
-    ]
-    if _of(dense or pruned, "top5_test") is not None:
-        rows.append(
-            (
-                "top-5, test",
-                _percent(_of(dense, "top5_test")),
-                _percent(_of(pruned, "top5_test")),
-                _points(record, "top5_test"),
-            )
-        )
+    rows = []
+    for title, name in _ACCURACIES:
+        before, after = _of(dense, name), _of(pruned, name)
+        if before is not None or after is not None:
+            rows.append((title, _percent(before), _percent(after), _points(before, after)))
     for title, name, unit in _SIZES:
         before, after = _of(dense, name), _of(pruned, name)
         if before is None and after is None:
@@ -119,6 +101,7 @@ def _results(record: Record) -> list[tuple[str, str, str, str]]:
     return rows
 
 
+_ACCURACIES = (("top-1, test", "top1_test"), ("top-1, validation", "top1_val"), ("top-5, test", "top5_test"))
 _SIZES = (
     ("MACs", "macs", ""),
     ("MACs, nonzero weights", "macs_nonzero", ""),
@@ -142,8 +125,7 @@ def _percent(value: float | None) -> str:
     return "–" if value is None else f"{100 * value:.2f} %"
 
 
-def _points(record: Record, name: str) -> str:
-    before, after = _of(record.dense, name), _of(record.pruned, name)
+def _points(before: float | None, after: float | None) -> str:
     return "–" if before is None or after is None else f"{100 * (after - before):+.2f} points".replace("-", "−")
 
 
