@@ -157,7 +157,11 @@ def _table_blocks(
 ) -> tuple[Block, ...]:
     shown = columns(table, track.ranked)
     blocks: list[Block] = [
-        Plot("Test accuracy over MACs; the numbers are in the table below.", plot.accuracy(table, colour))
+        Plot(
+            "Test accuracy over MACs; the numbers are in the table below.",
+            plot.accuracy(table, colour),
+            shows="accuracy",
+        )
     ]
     ranking = sheets(table)
     blocks += [_sheet(sheet) for sheet in ranking if not sheet.detail]
@@ -184,7 +188,7 @@ def _table_blocks(
             f"Measured speed-up beside MACs: a point a row and batch size. {filled}On the dashed line a network is as "
             "much faster as its MACs are fewer."
         )
-        blocks.append(Plot(caption, figure))
+        blocks.append(Plot(caption, figure, shows="speed"))
     every = (*table.rows, *table.curve_only)
     detailed = [(row, found) for row in every if (found := row_details(row, records)) is not None]
     if detailed:
@@ -266,11 +270,16 @@ def _sort(title: str, row: Row) -> float | str | None:
 def _detail_blocks(table: Table, detailed: Sequence[tuple[Row, RowDetails]]) -> list[Block]:
     height = max(200, 110 + 22 * len(detailed))
     plots: list[Block] = [
-        Plot("Cost by phase in device seconds, mean over seeds.", plot.cost(detailed, "device_seconds"), height)
+        Plot(
+            "Cost by phase in device seconds, mean over seeds.",
+            plot.cost(detailed, "device_seconds"),
+            height,
+            "seconds",
+        )
     ]
     if all(cost.dense_epochs is not None for _, found in detailed for cost in found.cost.values()):
         caption = "Cost by phase in dense epochs, mean over seeds: 1 is a training epoch of the dense network."
-        plots.append(Plot(caption, plot.cost(detailed, "dense_epochs"), height))
+        plots.append(Plot(caption, plot.cost(detailed, "dense_epochs"), height, "epochs"))
     blocks: list[Block] = [Fold("Cost by phase", tuple(plots), open=len(detailed) <= SHOWN_AT_ONCE)]
     if (widths := _width_table(table, detailed)) is not None:
         blocks.append(widths)
