@@ -69,8 +69,10 @@ def _closest(row: Entrant, candidates: Sequence[Entrant]) -> Entrant | None:
 def _addition(target: str, row: Entrant, counterpart: Entrant, same: bool, resolution: float) -> Addition:
     starts = sorted(row.top1_test.keys() & counterpart.top1_test.keys())
     difference, p = None, None
-    if len(starts) >= 2:
-        values = np.array([[row.top1_test[start] - counterpart.top1_test[start]] for start in starts])
-        test = paired_t(values, resolution)
+    gains = [row.top1_test[start] - counterpart.top1_test[start] for start in starts]
+    if len(gains) == 1:
+        difference = Estimate(gains[0], None, 1)
+    elif gains:
+        test = paired_t(np.array(gains)[:, None], resolution)
         difference, p = Estimate(float(test.mean[0]), float(test.half_width[0]), len(starts)), float(test.p[0])
     return Addition(target, row.row.label, counterpart.row.label, same, difference, p)

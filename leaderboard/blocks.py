@@ -151,7 +151,7 @@ class Plot:
     caption: str
     figure: dict[str, Any]
     height: int = 420
-    shows: Literal["accuracy", "speed", "seconds", "epochs", ""] = ""
+    shows: Literal["accuracy", "speed", "seconds", "epochs", "rewards", ""] = ""
 
 
 @dataclass(frozen=True)

@@ -149,7 +149,8 @@ class Addition:
         target, label: the row with the agent.
         counterpart: the row without one that it is compared with.
         same_search: nothing but the agent differs; otherwise the counterpart only stands in.
-        difference: with the agent minus without, fractions, paired by seed; None where fewer than two seeds are shared.
+        difference: with the agent minus without, fractions, paired by seed; without an interval where one seed
+            is shared, None where none is.
         p: of the paired t-test, not corrected: one planned comparison; None where fewer than two seeds are shared.
     """
 

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from bench.leaderboard.board import Row
-from bench.record import Record
+from bench.record import Point, Record
 
-__all__ = ["PHASES", "PhaseCost", "RowDetails", "row_details"]
+__all__ = ["PHASES", "PhaseCost", "RowDetails", "reward_points", "row_details"]
 
 PHASES = ("dense", "search", "prune", "finetune")
 """As they follow each other in a run."""
@@ -34,10 +34,12 @@ class RowDetails:
         cost: by phase, in the order of `PHASES`.
         kept: share of each layer that is kept, mean over seeds: output channels, or nonzero parameters where weights
             are pruned one by one.
+        rewards: of a search, one after the other, a seed each; empty where none was logged.
     """
 
     cost: dict[str, PhaseCost]
     kept: dict[str, float]
+    rewards: tuple[tuple[float, ...], ...] = ()
 
 
 def row_details(row: Row, records: Mapping[str, Record]) -> RowDetails | None:
@@ -45,7 +47,10 @@ def row_details(row: Row, records: Mapping[str, Record]) -> RowDetails | None:
     found = [records[run.run_id] for run in row.runs if run.run_id in records]
     if not found:
         return None
-    return RowDetails({phase: _cost(phase, found) for phase in PHASES}, _kept(found))
+    rewards = [_rewards(record) for record in sorted(found, key=lambda each: each.seed)]
+    return RowDetails(
+        {phase: _cost(phase, found) for phase in PHASES}, _kept(found), tuple(each for each in rewards if each)
+    )
 
 
 def _cost(phase: str, records: Sequence[Record]) -> PhaseCost:
@@ -71,3 +76,12 @@ def _kept(records: Iterable[Record]) -> dict[str, float]:
                 share = layer.nonzero / layer.params if layer.params else 1.0
             shares.setdefault(layer.name, []).append(share)
     return {name: fmean(values) for name, values in shares.items()}
+
+
+def reward_points(record: Record) -> tuple[Point, ...]:
+    """What a search was rewarded with, in order: all of its curve that `row_details` looks at."""
+    return tuple(point for point in record.curve if point.phase == "search" and point.values.get("reward") is not None)
+
+
+def _rewards(record: Record) -> tuple[float, ...]:
+    return tuple(reward for point in reward_points(record) if (reward := point.values["reward"]) is not None)

@@ -17,6 +17,7 @@ from markupsafe import Markup, escape
 
 from bench.claims import claim_names, load_claim
 from bench.leaderboard.blocks import Block, Fold, Link, Plot, ReportPlan
+from bench.leaderboard.details import reward_points
 from bench.leaderboard.folder import GENERATOR, PageFolder
 from bench.leaderboard.html import table
 from bench.leaderboard.installed import installed_methods
@@ -42,7 +43,7 @@ def write_leaderboard(records: Iterable[Record], unreadable: Iterable[Unreadable
 
     Args:
         records: all that is to be shown; of records with the same id the last one counts. They are taken one by one
-            and kept without their curves, so that a generator needs little memory.
+            and kept without most of their curves, so that a generator needs little memory.
         unreadable: files that could not be read as records, listed with the reason; asked for after the records.
         out: the folder, made if need be.
 
@@ -58,7 +59,7 @@ def write_leaderboard(records: Iterable[Record], unreadable: Iterable[Unreadable
     by_id: dict[str, Record] = {}
     for record in records:
         folder.write(run_page(record.run_id), pages.run(record, has_track_page=record.track not in claimed))
-        by_id[record.run_id] = record.model_copy(update={"curve": ()})
+        by_id[record.run_id] = record.model_copy(update={"curve": reward_points(record)})
     found = verdicts(claims, list(by_id.values()))
     board = summarise((record for record in by_id.values() if record.track not in claimed), unreadable)
     by_method: dict[str, list[Record]] = defaultdict(list)

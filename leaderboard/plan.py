@@ -1,7 +1,7 @@
 """The plan of a report: which blocks say what, made from a board. The pages and the W&B report both draw it."""
 
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
 from bench.leaderboard import plot
@@ -32,6 +32,7 @@ from bench.record import Record
 __all__ = ["overview_plan", "section_anchor", "track_plan", "verdict_table"]
 
 SHOWN_AT_ONCE = 40
+PANELS = 4  # reward curves beside each other
 """Rows up to which cost by phase and widths by layer are shown without being asked for."""
 
 _LEADING = re.compile(r"[+−-]?\d+(?:\.\d+)?")
@@ -192,7 +193,7 @@ def _table_blocks(
     every = (*table.rows, *table.curve_only)
     detailed = [(row, found) for row in every if (found := row_details(row, records)) is not None]
     if detailed:
-        blocks += _detail_blocks(table, detailed)
+        blocks += _detail_blocks(table, detailed, colour)
     blocks.append(Fold("The command of every row", (_command_table(every),)))
     return tuple(blocks)
 
@@ -267,7 +268,7 @@ def _sort(title: str, row: Row) -> float | str | None:
     return None
 
 
-def _detail_blocks(table: Table, detailed: Sequence[tuple[Row, RowDetails]]) -> list[Block]:
+def _detail_blocks(table: Table, detailed: Sequence[tuple[Row, RowDetails]], colour: Mapping[str, str]) -> list[Block]:
     height = max(200, 110 + 22 * len(detailed))
     plots: list[Block] = [
         Plot(
@@ -283,6 +284,27 @@ def _detail_blocks(table: Table, detailed: Sequence[tuple[Row, RowDetails]]) -> 
     blocks: list[Block] = [Fold("Cost by phase", tuple(plots), open=len(detailed) <= SHOWN_AT_ONCE)]
     if (widths := _width_table(table, detailed)) is not None:
         blocks.append(widths)
+    searched: dict[str, list[tuple[Row, RowDetails]]] = defaultdict(list)
+    for row, found in detailed:
+        if found.rewards:
+            searched[row.target].append((row, found))
+    curves = [
+        Plot(
+            f"{target}, rewards {first + 1} to {first + len(some)} of {len(rows)}.",
+            plot.rewards(some, colour),
+            300,
+            "rewards",
+        )
+        for target, rows in searched.items()
+        for first in range(0, len(rows), PANELS)
+        for some in [rows[first : first + PANELS]]
+    ]
+    if curves:
+        text = (
+            "What each search was rewarded with, step by step (a walk, or a sweep of id-rl), and the best so far; one "
+            "line a seed. Scales differ: methods are rewarded for different things."
+        )
+        blocks.append(Fold("Rewards of the searches", (Text(text), *curves), open=len(curves) == 1))
     return blocks
 
 

@@ -6,13 +6,26 @@ Plotly reads names and hover texts as a little HTML of its own; `label` makes th
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import accumulate
 from typing import Any
 
 from bench.leaderboard.board import Row, Table
 from bench.leaderboard.details import PHASES, RowDetails
 from bench.leaderboard.estimate import Estimate
 
-__all__ = ["LAYOUT", "PHASE_COLOURS", "Figure", "accuracy", "colours", "cost", "in_script", "label", "pareto", "speed"]
+__all__ = [
+    "LAYOUT",
+    "PHASE_COLOURS",
+    "Figure",
+    "accuracy",
+    "colours",
+    "cost",
+    "in_script",
+    "label",
+    "pareto",
+    "rewards",
+    "speed",
+]
 
 Figure = dict[str, Any]
 
@@ -203,6 +216,33 @@ def cost(rows: Sequence[tuple[Row, RowDetails]], unit: str) -> Figure:
             "yaxis": {"autorange": "reversed", "type": "category", "dtick": 1, "tickfont": {"size": 11}},
         },
     }
+
+
+def rewards(rows: Sequence[tuple[Row, RowDetails]], colour: Mapping[str, str]) -> Figure:
+    """Rewards of searches side by side, a panel a row: each reward a point, the best so far a line, one a seed.
+
+    Every panel has a scale of its own, since methods are rewarded for different things.
+    """
+    gap = 0.25 / len(rows)
+    width = (1 + gap) / len(rows) - gap
+    data: list[Figure] = []
+    layout: Figure = {**LAYOUT, "showlegend": False, "annotations": []}
+    for i, (row, details) in enumerate(rows):
+        number, left = str(i + 1) if i else "", i * (width + gap)
+        hue, axes = colour[row.method], {"xaxis": f"x{number}", "yaxis": f"y{number}"}
+        for found in details.rewards:
+            steps = list(range(1, len(found) + 1))
+            plain = {"type": "scatter", "x": steps, "name": label(row.label), **axes}
+            points = {"color": hue, "size": 5, "opacity": 0.45}
+            data.append({**plain, "y": list(found), "mode": "markers", "marker": points})
+            best = list(accumulate(found, max))
+            data.append({**plain, "y": best, "mode": "lines", "line": {"color": hue, "shape": "hv"}})
+        layout[f"xaxis{number}"] = {"domain": [left, left + width], "anchor": f"y{number}", "title": {"text": "step"}}
+        layout[f"yaxis{number}"] = {"anchor": f"x{number}", "nticks": 6}
+        heading = {"xref": "paper", "yref": "paper", "x": left, "xanchor": "left", "y": 1, "yanchor": "bottom"}
+        layout["annotations"].append({**heading, "text": label(row.label), "showarrow": False})
+    layout["margin"] = {**LAYOUT["margin"], "t": 32}
+    return {"data": data, "layout": layout}
 
 
 def _lines(table: Table) -> dict[str, list[Row]]:

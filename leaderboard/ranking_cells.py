@@ -184,7 +184,7 @@ _ADDITIONS: tuple[SheetColumn[Addition], ...] = (
     SheetColumn(
         "seeds",
         "seeds that both have, from the same dense networks",
-        lambda row: "fewer than 2" if row.difference is None else str(row.difference.n),
+        lambda row: "0" if row.difference is None else str(row.difference.n),
     ),
     SheetColumn(
         "what differs",

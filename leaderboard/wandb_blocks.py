@@ -137,6 +137,16 @@ def _panels(plot: Plot, track: TrackSummary, table: Table) -> Any:
                 layout=wr.Layout(0, 0, 24, 8),
             )
         ],
+        "rewards": [
+            wr.LinePlot(
+                title="rewards of the searches",
+                x="Step",
+                y=["search/reward", "search/best"],
+                groupby=by_method,
+                groupby_aggfunc="mean",
+                layout=wr.Layout(0, 0, 24, 8),
+            )
+        ],
         "seconds": [_bars("device seconds by phase", [f"{phase}_device_seconds" for phase in _PHASES])],
         "epochs": [_bars("MACs spent by phase", [f"{phase}_spent_macs" for phase in _PHASES])],
     }

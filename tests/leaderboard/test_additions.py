@@ -97,9 +97,12 @@ def test_other_targets_and_too_few_seeds(make_record: MakeRecord) -> None:
     rl = runs(make_record, "id-rl", {"agent": "online"}, 0.90)
     elsewhere = [make_record(method="random-search", target="macs=0.1", config=settings(RandomSearch.Config))]
     assert found(rl + elsewhere) == []
-    once = [make_record(method="random-search", config=settings(RandomSearch.Config))]
+    once = [make_record(method="random-search", config=settings(RandomSearch.Config), top1=0.88)]
     (addition,) = found(rl + once)
-    assert (addition.difference, addition.p) == (None, None)
+    assert addition.difference is not None
+    assert addition.difference.n == 1
+    assert addition.difference.mean == pytest.approx(rl[0].pruned.top1_test - 0.88)
+    assert (addition.difference.half_width, addition.p) == (None, None)
 
 
 def test_methods_without_an_agent_are_not_asked(make_record: MakeRecord) -> None:

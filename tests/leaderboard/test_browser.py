@@ -18,7 +18,10 @@ CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", 
 EVIL = "</script><script>window.hacked=1</script>\"'><img src=x onerror=window.hacked=1><b>bold</b>"
 ACCURACY = {"l1": 0.82, "hbfp": 0.85, "random": 0.80}
 
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine: apt-get install chromium")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine: apt-get install chromium"),
+]
 
 
 @pytest.fixture(scope="module")
@@ -130,7 +133,7 @@ def test_plots_are_drawn(visit: Callable[..., Any]) -> None:
     page = visit("track-digits.html")
     draw_all(page)
     plots = page.locator("#table-1 ~ figure .plot, #table-1 ~ details .plot")
-    assert plots.count() == 4  # accuracy, speed-up, cost by phase in both units
+    assert plots.count() == 6  # accuracy, speed-up, cost by phase in both units, rewards at two targets
     assert plots.nth(0).locator(".scatterlayer .trace").count() == 2 + len(ACCURACY)
     assert plots.nth(0).locator(".errorbars path").count() > 0
     assert plots.nth(1).locator(".scatterlayer .point").count() == 12

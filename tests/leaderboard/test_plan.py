@@ -11,7 +11,7 @@ from bench.leaderboard.plan import overview_plan, track_plan
 from bench.leaderboard.plot import pareto
 from bench.leaderboard.run_page import run_context
 from bench.leaderboard.summary import summarise
-from bench.record import Record
+from bench.record import Point, Record
 
 MakeRecord = Callable[..., Record]
 FullFields = Callable[[str], dict[str, Any]]
@@ -71,6 +71,28 @@ def test_cost_by_phase_and_widths_are_means_over_seeds(records: dict[str, Record
     assert row_details(row, {}) is None
 
 
+def test_rewards_stand_beside_each_other_with_the_best_so_far(records: dict[str, Record]) -> None:
+    some = records["a0macs=0.5"]
+    walks = [
+        Point(phase="search", epoch=0, spent=1, values={"reward": reward, "episode": 1.0}) for reward in (0.2, 0.5, 0.3)
+    ]
+    silent = {name: each.model_copy(update={"curve": ()}) for name, each in records.items()}
+    searched = {**silent, "a0macs=0.5": some.model_copy(update={"curve": tuple(walks)})}
+    (track,) = summarise(searched.values()).tracks
+    row = next(row for row in track.tables[0].rows if row.method == "a" and row.target == "macs=0.5")
+    found = row_details(row, searched)
+    assert found is not None
+    assert found.rewards == ((0.2, 0.5, 0.3),)
+
+    def curves(of: dict[str, Record]) -> list[list[list[float]]]:
+        blocks = every(track_plan(track, (), of))
+        figures = [each.figure for each in blocks if isinstance(each, Plot) and each.shows == "rewards"]
+        return [[list(trace["y"]) for trace in figure["data"]] for figure in figures]
+
+    assert curves(searched) == [[[0.2, 0.5, 0.3], [0.2, 0.5, 0.5]]]
+    assert curves(silent) == []
+
+
 def test_a_tracks_report_has_every_block(records: dict[str, Record]) -> None:
     (track,) = summarise(records.values()).tracks
     blocks = every(track_plan(track, (), records))
@@ -109,7 +131,7 @@ def test_plotly_accepts_every_figure(records: dict[str, Record]) -> None:
     figures = [block.figure for block in every(track_plan(track, (), records)) if isinstance(block, Plot)]
     context = run_context(records["own"], has_track_page=True)
     figures += [context["training"], context["logged"]]
-    assert len(figures) == 6
+    assert len(figures) == 9
     for figure in figures:
         go.Figure(figure)  # raises on a property that plotly does not know
 
