@@ -208,6 +208,11 @@ class Record(_Part):
             return total.device_seconds
         return total.macs / self.budget.dense_epoch_macs if self.budget.dense_epoch_macs else None
 
+    @property
+    def spent_share(self) -> float | None:
+        """Share of the budget that was spent; None where that is not known, or there was no budget."""
+        return None if self.spent is None or not self.budget.amount else self.spent / self.budget.amount
+
     def to_json(self) -> str:
         """The record as indented JSON, with a final newline."""
         return self.model_dump_json(by_alias=True, indent=1) + "\n"

@@ -40,7 +40,7 @@ def checked_bits(measured: Measured) -> Bits | None:
     """
     if not measured.correct_test:
         return None
-    bits = np.unpackbits(np.frombuffer(base64.b64decode(measured.correct_test, validate=True), dtype=np.uint8))
+    bits = np.unpackbits(_decoded(measured))
     count = int(bits.sum())
     for images in range(len(bits), max(len(bits) - 8, 0), -1):
         if not bits[images:].any() and abs(count / images - measured.top1_test) < 1e-9:
@@ -49,8 +49,13 @@ def checked_bits(measured: Measured) -> Bits | None:
 
 
 def _packed(measured: Measured) -> NDArray[np.uint8] | None:
+    """The bits as they are stored; None where there are none that can be read."""
     try:
-        content = base64.b64decode(measured.correct_test, validate=True)
+        packed = _decoded(measured)
     except ValueError:
         return None
-    return np.frombuffer(content, dtype=np.uint8) if content else None
+    return packed if len(packed) else None
+
+
+def _decoded(measured: Measured) -> NDArray[np.uint8]:
+    return np.frombuffer(base64.b64decode(measured.correct_test, validate=True), dtype=np.uint8)

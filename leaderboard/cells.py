@@ -1,29 +1,21 @@
 """How numbers of a row are written: the same columns for the page and for the terminal."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from bench.leaderboard.board import Estimate, Row, Table
+from bench.leaderboard.column import Column
 from bench.leaderboard.comparison import Place
 from bench.leaderboard.summary import summarise
 from bench.record import Record
 
-__all__ = ["Column", "TextTable", "columns", "heading", "tables"]
+__all__ = ["TextTable", "columns", "heading", "tables"]
 
 RANK_MEANING = (
     "1 + the number of methods that are significantly better at this target (paired t-test by seed, Holm's correction "
     "over all pairs, level 0.05), so that a method whose seeds vary much ranks high for want of evidence; = marks a "
     "shared rank; five seeds rank a row, three make it provisional, fewer list it"
 )
-
-
-@dataclass(frozen=True)
-class Column:
-    """One column: its title, what it means, and the text of a row."""
-
-    title: str
-    meaning: str
-    cell: Callable[[Row], str]
 
 
 @dataclass(frozen=True)
@@ -69,7 +61,7 @@ def heading(table: Table) -> str:
     return f"{table.kind.capitalize()}, {table.budget_amount:g} {unit}, {table.device_class}{edition}"
 
 
-def columns(table: Table, ranked: bool) -> tuple[Column, ...]:
+def columns(table: Table, ranked: bool) -> tuple[Column[Row], ...]:
     """The columns of a table, but for the method's name.
 
     Args:
@@ -173,7 +165,7 @@ def _spent(row: Row) -> str:
     return "–" if row.spent is None else f"{100 * row.spent:.0f} %"
 
 
-def _latency_column(batch: int) -> Column:
+def _latency_column(batch: int) -> Column[Row]:
     def cell(row: Row) -> str:
         for change in row.latency:
             if change.batch == batch:

@@ -2,15 +2,15 @@
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 from bench.record import Record
 
-__all__ = ["Protocol", "Start", "digest", "editions", "protocol_of", "start_of", "text"]
+__all__ = ["NOT_DECIDING", "Protocol", "Start", "digest", "editions", "flat", "protocol_of", "start_of", "text"]
 
-# Fields of a track that decide no number of a run.
-_NOT_DECIDING = {"name", "summary", "targets", "seeds", "ranked", "floor", "tolerance", "latency_batch"}
+NOT_DECIDING = frozenset({"name", "summary", "targets", "seeds", "ranked", "floor", "tolerance", "latency_batch"})
+"""Fields of a track that decide no number of a run."""
 
 _SHOWN = 3  # differing fields in a table's heading
 
@@ -64,15 +64,26 @@ def editions(examples: Mapping[Protocol, Record]) -> dict[Protocol, str]:
     """
     if len({protocol.edition for protocol in examples}) < 2:
         return dict.fromkeys(examples, "")
-    flat = {protocol: dict(_flat(_fields(record))) for protocol, record in examples.items()}
-    names = sorted({name for fields in flat.values() for name in fields})
-    differing = [name for name in names if len({digest(fields.get(name)) for fields in flat.values()}) > 1]
-    return {protocol: _words(flat[protocol], differing) or f"edition {protocol.edition}" for protocol in examples}
+    every = {protocol: flat(_fields(record)) for protocol, record in examples.items()}
+    names = sorted({name for fields in every.values() for name in fields})
+    differing = [name for name in names if len({digest(fields.get(name)) for fields in every.values()}) > 1]
+    return {protocol: _words(every[protocol], differing) or f"edition {protocol.edition}" for protocol in examples}
 
 
 def digest(value: Any) -> str:
     """Short hash of a JSON value (NaN, which a foreign file may hold, included)."""
     return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()[:8]
+
+
+def flat(fields: Mapping[str, Any], before: str = "") -> dict[str, Any]:
+    """Nested fields by names with dots."""
+    found: dict[str, Any] = {}
+    for name, value in fields.items():
+        if isinstance(value, Mapping) and value:
+            found |= flat(value, f"{before}{name}.")
+        else:
+            found[f"{before}{name}"] = value
+    return found
 
 
 def text(value: Any) -> str:
@@ -81,17 +92,9 @@ def text(value: Any) -> str:
 
 
 def _fields(record: Record) -> dict[str, Any]:
-    deciding = {key: value for key, value in record.track_fields.items() if key not in _NOT_DECIDING}
+    deciding = {key: value for key, value in record.track_fields.items() if key not in NOT_DECIDING}
     measured = {key: record.manifest.get(key) for key in ("data_fingerprint", "precision", "threads")}
     return {"track": deciding, "run": measured}
-
-
-def _flat(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
-    if isinstance(value, dict) and value:
-        for key in value:
-            yield from _flat(value[key], f"{name}.{key}" if name else str(key))
-    else:
-        yield name, value
 
 
 def _words(fields: Mapping[str, Any], names: Sequence[str]) -> str:

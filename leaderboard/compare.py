@@ -150,16 +150,12 @@ def _results(records: Sequence[Record]) -> list[Measure]:
             for batch in batches
             for each in networks(f"latency, batch {batch}", "seconds", partial(_latency, batch=batch))
         ),
-        measure("spent of the budget", "fraction", _spent),
+        measure("spent of the budget", "fraction", lambda r: r.spent_share),
     ]
 
 
 def _latency(measured: Measured, batch: int) -> float | None:
     return next((row.median_seconds for row in measured.latency if row.batch == batch), None)
-
-
-def _spent(record: Record) -> float | None:
-    return None if record.spent is None or not record.budget.amount else record.spent / record.budget.amount
 
 
 def _against(first: Record, record: Record) -> Against:

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from bench.leaderboard.comparable import text
 from bench.leaderboard.compare import CONFIDENCE, Against, Comparison, Measure
 from bench.leaderboard.difference import Difference
 
@@ -98,7 +99,7 @@ def _number(value: float | str | None, kind: str) -> str:
 def _value(name: str, value: Any) -> str:
     if isinstance(value, str) and name.endswith("sha256"):
         return value[:12]
-    return value if isinstance(value, str) else f"{value:g}" if isinstance(value, float) else str(value)
+    return text(value)
 
 
 def _width(before: int | None, after: int | None) -> str:
@@ -115,15 +116,15 @@ def _sentence(against: Against, name: str, first: str) -> str:
             f"top-1 test, {name} minus {first}: {100 * gained.mean:+.2f} points; no interval, for the records do not "
             "hold the same images' bits"
         )
-    text = f"top-1 test, {name} minus {first}: {100 * gained.mean:+.2f} ± {100 * half:.2f} points"
-    text += f" (95 % interval over {gained.images:,} test images, of these two networks)"
+    sentence = f"top-1 test, {name} minus {first}: {100 * gained.mean:+.2f} ± {100 * half:.2f} points"
+    sentence += f" (95 % interval over {gained.images:,} test images, of these two networks)"
     test = against.mcnemar
     if test is not None:
-        text += (
+        sentence += (
             f"; McNemar's exact test: p = {test.p:.3g}, {test.only_second} images that {name} alone gets right, "
             f"{test.only_first} that {first} alone does"
         )
-    return text
+    return sentence
 
 
 def _against_json(against: Against) -> dict[str, Any]:
@@ -148,6 +149,6 @@ def _difference_json(gained: Difference | None) -> dict[str, Any] | None:
     }
 
 
-def _text(text: str, style: str = "") -> Text:
+def _text(content: str, style: str = "") -> Text:
     """Text from a record: no markup, no control characters."""
-    return Text("".join(each if each.isprintable() else ascii(each)[1:-1] for each in text), style)
+    return Text("".join(each if each.isprintable() else ascii(each)[1:-1] for each in content), style)

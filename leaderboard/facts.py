@@ -1,17 +1,16 @@
 """What differs between records besides their results: settings, track fields, where they were made."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
+from bench.leaderboard.comparable import NOT_DECIDING, flat
 from bench.record import Record
 
 __all__ = ["ABSENT", "Differing", "differing", "other_basis", "other_recipe"]
 
 # Of a manifest: what every run has of its own, and where it ran, which is compared apart.
 _OWN = {"command", "finished_at"}
-# Fields of a track that decide no number of a run.
-_NOT_DECIDING = {"name", "summary", "targets", "seeds", "ranked", "floor", "tolerance", "latency_batch", "budget"}
 ABSENT = "(none)"
 
 
@@ -34,9 +33,9 @@ def differing(records: Sequence[Record]) -> list[Differing]:
     """All that differs, in the order of the record."""
     groups: tuple[tuple[str, list[dict[str, Any]]], ...] = (
         ("run", [_run(record) for record in records]),
-        ("setting", [_flat(record.config) for record in records]),
-        ("track", [_flat(_without(record.track_fields, {"summary"})) for record in records]),
-        ("manifest", [_flat(_without(record.manifest, _OWN)) for record in records]),
+        ("setting", [flat(record.config) for record in records]),
+        ("track", [flat(_without(record.track_fields, {"summary"})) for record in records]),
+        ("manifest", [flat(_without(record.manifest, _OWN)) for record in records]),
     )
     found = []
     for group, each in groups:
@@ -62,7 +61,7 @@ def other_basis(records: Sequence[Record]) -> list[str]:
 
 def other_recipe(records: Sequence[Record]) -> list[str]:
     """The fields of the track that decide results and are not the same in all records; the budget apart."""
-    tracks = [_flat(_without(record.track_fields, _NOT_DECIDING)) for record in records]
+    tracks = [flat(_without(record.track_fields, NOT_DECIDING | {"budget"})) for record in records]
     names = sorted({name for fields in tracks for name in fields})
     return [name for name in names if any(fields.get(name) != tracks[0].get(name) for fields in tracks[1:])]
 
@@ -78,16 +77,5 @@ def _run(record: Record) -> dict[str, Any]:
     }
 
 
-def _without(fields: Mapping[str, Any], names: set[str]) -> dict[str, Any]:
+def _without(fields: Mapping[str, Any], names: Set[str]) -> dict[str, Any]:
     return {name: value for name, value in fields.items() if name not in names}
-
-
-def _flat(fields: Mapping[str, Any], before: str = "") -> dict[str, Any]:
-    """Nested fields by names with dots."""
-    flat: dict[str, Any] = {}
-    for name, value in fields.items():
-        if isinstance(value, Mapping) and value:
-            flat |= _flat(value, f"{before}{name}.")
-        else:
-            flat[f"{before}{name}"] = value
-    return flat

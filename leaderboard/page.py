@@ -20,15 +20,14 @@ from bench.leaderboard.blocks import Block, Fold, Link, Plot, ReportPlan
 from bench.leaderboard.details import reward_points
 from bench.leaderboard.folder import GENERATOR, PageFolder
 from bench.leaderboard.html import table
-from bench.leaderboard.installed import installed_methods
 from bench.leaderboard.links import CLAIMS, INDEX, method_page, run_page, track_page
-from bench.leaderboard.method_plan import method_plan, method_row
+from bench.leaderboard.material import gather
+from bench.leaderboard.method_plan import method_plan
 from bench.leaderboard.plan import overview_plan, track_plan, verdict_table
 from bench.leaderboard.plot import in_script
 from bench.leaderboard.run_page import run_context
-from bench.leaderboard.summary import summarise
 from bench.leaderboard.verdict_cells import COLUMNS
-from bench.leaderboard.verdicts import Verdict, verdicts
+from bench.leaderboard.verdicts import Verdict
 from bench.record import Record
 from bench.store import Unreadable
 
@@ -60,13 +59,8 @@ def write_leaderboard(records: Iterable[Record], unreadable: Iterable[Unreadable
     for record in records:
         folder.write(run_page(record.run_id), pages.run(record, has_track_page=record.track not in claimed))
         by_id[record.run_id] = record.model_copy(update={"curve": reward_points(record)})
-    found = verdicts(claims, list(by_id.values()))
-    board = summarise((record for record in by_id.values() if record.track not in claimed), unreadable)
-    by_method: dict[str, list[Record]] = defaultdict(list)
-    for record in by_id.values():
-        by_method[record.method].append(record)
-    installed = installed_methods()
-    methods = [*installed, *sorted(set(by_method) - set(installed))]
+    material = gather(claims, by_id.values(), unreadable)
+    board, found = material.board, material.verdicts
     tracks = {track.name for track in board.tracks}
 
     for name in _STATIC:
@@ -75,14 +69,14 @@ def write_leaderboard(records: Iterable[Record], unreadable: Iterable[Unreadable
         from plotly.offline import get_plotlyjs
 
         folder.write("plotly.min.js", get_plotlyjs())
-    for name in methods:
-        plan = method_plan(name, installed.get(name), by_method[name], board, found)
-        folder.write(method_page(name), pages.report(plan))
+    for each in material.methods:
+        plan = method_plan(each.name, each.installed, each.records, board, found)
+        folder.write(method_page(each.name), pages.report(plan))
     for track in board.tracks:
         folder.write(track_page(track.name), pages.report(track_plan(track, found, by_id)))
     folder.write(CLAIMS, pages.claims(found, tracks))
-    rows = [method_row(name, installed.get(name), by_method[name]) for name in methods]
-    index = folder.write_last(INDEX, pages.overview(overview_plan(board, found, rows)))
+    overview = overview_plan(board, found, [each.row for each in material.methods])
+    index = folder.write_last(INDEX, pages.overview(overview))
     folder.remove_others(("track", "method", "run"))
     return index
 

@@ -7,13 +7,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.leaderboard.board import SEEDS_TO_BE_PROVISIONAL, SEEDS_TO_RANK
+from bench.leaderboard.comparable import Start
 from bench.leaderboard.comparison import LEVEL, Place, places
 from bench.leaderboard.statistics import Paired, holm, paired_t
 
 __all__ = ["AllPairs", "all_pairs"]
 
 Floats = NDArray[np.float64]
-Start = tuple[int, str]  # a seed and the dense network of it
 
 
 @dataclass(frozen=True)

@@ -127,7 +127,7 @@ def verdict_table(verdicts: Sequence[Verdict], linked: bool = True) -> TableBloc
     first, *others = COLUMNS
     heads = (
         ColumnHead("claim" if linked else first.title, first.meaning),
-        *(ColumnHead(column.title, column.meaning, numeric=column.title != "verdict") for column in others),
+        *(ColumnHead(column.title, column.meaning, numeric=column.number) for column in others),
     )
     rows = [
         TableRow(

@@ -1,11 +1,12 @@
 """How a ranking is written: sheets of text, the same for the page, a report and the terminal."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, TypeVar
 
 from bench.leaderboard.board import Table
 from bench.leaderboard.cells import percent, place_text, points
+from bench.leaderboard.column import Column
 from bench.leaderboard.comparison import (
     AcrossTargets,
     Addition,
@@ -17,21 +18,11 @@ from bench.leaderboard.comparison import (
     TargetRanking,
 )
 
-__all__ = ["Sheet", "SheetColumn", "sheets"]
+__all__ = ["Sheet", "sheets"]
 
 T = TypeVar("T")
 
 _SIZES = {"macs": "multiply-accumulates", "params": "nonzero parameters"}
-
-
-@dataclass(frozen=True)
-class SheetColumn(Generic[T]):
-    """One column: its title, what it means, the text of a row, and whether it is a number."""
-
-    title: str
-    meaning: str
-    cell: Callable[[T], str]
-    number: bool = True
 
 
 @dataclass(frozen=True)
@@ -48,7 +39,7 @@ class Sheet:
 
     title: str
     notes: tuple[str, ...]
-    columns: tuple[SheetColumn[Any], ...]
+    columns: tuple[Column[Any], ...]
     rows: tuple[tuple[str, ...], ...]
     detail: bool
 
@@ -65,7 +56,7 @@ def sheets(table: Table) -> tuple[Sheet, ...]:
 
 
 def _sheet(
-    title: str, notes: Sequence[str], columns: tuple[SheetColumn[T], ...], rows: Sequence[T], detail: bool = False
+    title: str, notes: Sequence[str], columns: tuple[Column[T], ...], rows: Sequence[T], detail: bool = False
 ) -> Sheet:
     cells = tuple(tuple(column.cell(row) for column in columns) for row in rows)
     return Sheet(title, tuple(notes), columns, cells, detail)
@@ -134,59 +125,57 @@ def _seeds(seeds: Sequence[int]) -> str:
     return ", ".join(str(seed) for seed in seeds) if len(seeds) <= 5 else f"{len(seeds)} seeds"
 
 
-_COMPARISONS: tuple[SheetColumn[Comparison], ...] = (
-    SheetColumn("higher mean", "the row with the higher mean over the shared seeds", lambda row: row.better, False),
-    SheetColumn("lower mean", "the other row", lambda row: row.other, False),
-    SheetColumn(
+_COMPARISONS: tuple[Column[Comparison], ...] = (
+    Column("higher mean", "the row with the higher mean over the shared seeds", lambda row: row.better, False),
+    Column("lower mean", "the other row", lambda row: row.other, False),
+    Column(
         "difference",
         "in percentage points, paired by seed, 95 % Student interval: how other seeds would come out",
         lambda row: points(row.difference),
     ),
-    SheetColumn(
+    Column(
         "other test images",
         "95 % interval of the difference for these trained networks when the test images are drawn again (paired "
         "bootstrap, 1,000 times, of the correct bits averaged over the shared seeds)",
         _images,
     ),
-    SheetColumn("p", "of the paired t-test by seed", lambda row: _p(row.p)),
-    SheetColumn("p, Holm", "corrected for all pairs at this target", lambda row: _p(row.p_holm)),
-    SheetColumn("seeds", "seeds that both have, from the same dense networks", lambda row: _seeds(row.seeds)),
-    SheetColumn("verdict", "better where the corrected p is below 0.05", lambda row: row.verdict, False),
+    Column("p", "of the paired t-test by seed", lambda row: _p(row.p)),
+    Column("p, Holm", "corrected for all pairs at this target", lambda row: _p(row.p_holm)),
+    Column("seeds", "seeds that both have, from the same dense networks", lambda row: _seeds(row.seeds)),
+    Column("verdict", "better where the corrected p is below 0.05", lambda row: row.verdict, False),
 )
 
-_AREAS: tuple[SheetColumn[Area], ...] = (
-    SheetColumn(
-        "method", "with what sets it apart", lambda row: f"{row.label}{' (control)' if row.control else ''}", False
-    ),
-    SheetColumn(
+_AREAS: tuple[Column[Area], ...] = (
+    Column("method", "with what sets it apart", lambda row: f"{row.label}{' (control)' if row.control else ''}", False),
+    Column(
         "rank",
         "1 + the number of methods with a significantly larger area (paired t-test by seed, Holm's correction)",
         lambda row: place_text(row.place),
     ),
-    SheetColumn("mean top-1 over log size", "with its 95 % Student interval over seeds", lambda row: percent(row.area)),
-    SheetColumn("seeds", "seeds with a run at every target", lambda row: str(row.area.n)),
+    Column("mean top-1 over log size", "with its 95 % Student interval over seeds", lambda row: percent(row.area)),
+    Column("seeds", "seeds with a run at every target", lambda row: str(row.area.n)),
 )
 
 _ADDITION_NOTES = (
     "Each search that an agent guides beside the same search with actions drawn by lot: the difference is what the "
     "agent adds, whatever its sign. p is that of one paired t-test by seed, not corrected.",
 )
-_ADDITIONS: tuple[SheetColumn[Addition], ...] = (
-    SheetColumn("target", "the target", lambda row: row.target, False),
-    SheetColumn("with the agent", "the row", lambda row: row.label, False),
-    SheetColumn("by lot", "its counterpart", lambda row: row.counterpart, False),
-    SheetColumn(
+_ADDITIONS: tuple[Column[Addition], ...] = (
+    Column("target", "the target", lambda row: row.target, False),
+    Column("with the agent", "the row", lambda row: row.label, False),
+    Column("by lot", "its counterpart", lambda row: row.counterpart, False),
+    Column(
         "the agent adds",
         "percentage points of test top-1, paired by seed, 95 % Student interval",
         lambda row: "–" if row.difference is None else points(row.difference),
     ),
-    SheetColumn("p", "of the paired t-test by seed, not corrected", lambda row: "–" if row.p is None else _p(row.p)),
-    SheetColumn(
+    Column("p", "of the paired t-test by seed, not corrected", lambda row: "–" if row.p is None else _p(row.p)),
+    Column(
         "seeds",
         "seeds that both have, from the same dense networks",
         lambda row: "0" if row.difference is None else str(row.difference.n),
     ),
-    SheetColumn(
+    Column(
         "what differs",
         "whether the two differ in the agent alone",
         lambda row: "the agent alone" if row.same_search else "more than the agent: random-search stands in",
@@ -194,9 +183,9 @@ _ADDITIONS: tuple[SheetColumn[Addition], ...] = (
     ),
 )
 
-_FLOORS: tuple[SheetColumn[Floor], ...] = (
-    SheetColumn("target", "the target", lambda row: row.target, False),
-    SheetColumn("floor", "in percentage points", lambda row: f"{100 * row.half_width:.2f}"),
-    SheetColumn("seeds", "over how many seeds the accuracies are averaged", lambda row: str(row.seeds)),
-    SheetColumn("pairs", "pairs of rows that it is measured on", lambda row: str(row.pairs)),
+_FLOORS: tuple[Column[Floor], ...] = (
+    Column("target", "the target", lambda row: row.target, False),
+    Column("floor", "in percentage points", lambda row: f"{100 * row.half_width:.2f}"),
+    Column("seeds", "over how many seeds the accuracies are averaged", lambda row: str(row.seeds)),
+    Column("pairs", "pairs of rows that it is measured on", lambda row: str(row.pairs)),
 )

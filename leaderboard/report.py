@@ -5,7 +5,6 @@ instead of adding another.
 """
 
 import os
-from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -13,12 +12,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from bench.claims import claim_names, load_claim
-from bench.leaderboard.installed import installed_methods
-from bench.leaderboard.method_plan import method_row
+from bench.leaderboard.material import gather
 from bench.leaderboard.page import write_leaderboard
 from bench.leaderboard.plan import overview_plan, track_plan
-from bench.leaderboard.summary import summarise
-from bench.leaderboard.verdicts import verdicts
 from bench.record import Record
 from bench.store import Unreadable
 from bench.wandb_mode import choose_mode
@@ -110,19 +106,11 @@ def build_report(records: list[Record], unreadable: list[Unreadable], project: s
     from bench.leaderboard.wandb_blocks import blocks_of, track_blocks
 
     by_id = {record.run_id: record for record in records}
-    claims = [load_claim(name) for name in claim_names()]
-    claimed = {claim.track.name for claim in claims}
-    found = verdicts(claims, list(by_id.values()))
-    board = summarise((record for record in by_id.values() if record.track not in claimed), unreadable)
-    by_method: dict[str, list[Record]] = defaultdict(list)
-    for record in by_id.values():
-        by_method[record.method].append(record)
-    installed = installed_methods()
-    methods = [*installed, *sorted(set(by_method) - set(installed))]
-    overview = overview_plan(board, found, [method_row(name, installed.get(name), by_method[name]) for name in methods])
+    material = gather((load_claim(name) for name in claim_names()), by_id.values(), unreadable)
+    overview = overview_plan(material.board, material.verdicts, [each.row for each in material.methods])
     blocks = [wr.TableOfContents(), *blocks_of(overview, top=True)]
-    for track in board.tracks:
-        blocks += track_blocks(track, track_plan(track, found, by_id))
+    for track in material.board.tracks:
+        blocks += track_blocks(track, track_plan(track, material.verdicts, by_id))
     made = f"Made by bench {version('bench')} from {len(by_id)} records. `bench report` writes it anew. {MARK}"
     return wr.Report(
         project=project, entity=entity, title=overview.title, description=made, blocks=blocks, width="fluid"

@@ -135,7 +135,7 @@ def _row(records: list[Record], variant: str) -> Row:
     dense = [each[0] for each in triples]
     pruned = [each[1] for each in triples]
     ratios = [each[2] for each in triples]
-    spent = [share for record in records if (share := _spent_share(record)) is not None]
+    spent = [share for record in records if (share := record.spent_share) is not None]
     times = [
         (
             {row.batch: row.median_seconds for row in d.latency},
@@ -181,13 +181,6 @@ def _mean_of_all(values: Iterable[float | None]) -> float | None:
     every = list(values)
     known = [value for value in every if value is not None]
     return fmean(known) if known and len(known) == len(every) else None
-
-
-def _spent_share(record: Record) -> float | None:
-    """Share of the budget that was spent."""
-    if record.spent is None or record.budget.amount <= 0:
-        return None
-    return record.spent / record.budget.amount
 
 
 def _variant_key(record: Record) -> str:

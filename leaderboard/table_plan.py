@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from bench.leaderboard import plot
 from bench.leaderboard.blocks import Block, Cell, ColumnHead, Facts, Fold, Plot, TableBlock, TableRow, Text
 from bench.leaderboard.board import Row, Table, TrackSummary
-from bench.leaderboard.cells import Column, columns, heading
+from bench.leaderboard.cells import columns, heading
+from bench.leaderboard.column import Column
 from bench.leaderboard.details import RowDetails, row_details
 from bench.leaderboard.links import method_page, run_page
 from bench.leaderboard.ranking_cells import Sheet, sheets
@@ -85,11 +86,11 @@ def _sheet(sheet: Sheet) -> Fold:
     return Fold(sheet.title, tuple(blocks), open=not sheet.detail)
 
 
-def _result_table(caption: str, rows: Sequence[Row], shown: Sequence[Column]) -> TableBlock:
+def _result_table(caption: str, rows: Sequence[Row], shown: Sequence[Column[Row]]) -> TableBlock:
     heads = (
         ColumnHead("method"),
         ColumnHead("target", group=True),
-        *(ColumnHead(column.title, column.meaning, numeric=column.title != "standing") for column in shown),
+        *(ColumnHead(column.title, column.meaning, numeric=column.number) for column in shown),
     )
     own_size = all(row.target == "auto" for row in rows)
     return TableBlock(
@@ -131,12 +132,10 @@ def text_cell(text: str, sort: float | str | None = None) -> Cell:
     return Cell(text, sort=sort)
 
 
-def _sort(title: str, row: Row) -> float | str | None:
+def _sort(title: str, row: Row) -> float | None:
     """What a column sorts by where its text does not begin with that number."""
     if title == "device time":
         return row.device_seconds
-    if title == "standing":
-        return row.standing
     for change in row.latency:
         if title == f"latency, batch {change.batch}":
             return change.pruned_seconds

@@ -1,14 +1,14 @@
 """How verdicts are written: the same columns for the page and for the terminal."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 from rich.table import Table
 
 from bench.leaderboard.board import Estimate
+from bench.leaderboard.column import Column
 from bench.leaderboard.verdicts import Verdict
 
-__all__ = ["COLUMNS", "VerdictColumn", "verdict_table"]
+__all__ = ["COLUMNS", "verdict_table"]
 
 _NAMES = {
     "macs_reduction": "MACs removed",
@@ -19,15 +19,6 @@ _NAMES = {
     "filters_removed_by_layer": "filters removed, mean of layers",
     "top1_lead": "top-1 lead",
 }
-
-
-@dataclass(frozen=True)
-class VerdictColumn:
-    """One column: its title, what it means, and the text of a verdict."""
-
-    title: str
-    meaning: str
-    cell: Callable[[Verdict], str]
 
 
 def _amount(value: float, unit: str, sign: bool = False) -> str:
@@ -88,18 +79,18 @@ def _hours(verdict: Verdict) -> str:
     return f"{about}{verdict.hours:.2g} h"
 
 
-COLUMNS = (
-    VerdictColumn("number", "what is measured, and the target that the method was run at", _number),
-    VerdictColumn("claimed", "as published; (ours): a point on the way, that no paper states", _claimed),
-    VerdictColumn("measured", "mean over seeds with its 95 % Student interval", _measured),
-    VerdictColumn("difference", "measured minus claimed", _difference),
-    VerdictColumn("dense top-1", "of the dense networks that the runs began with, on test", _dense),
-    VerdictColumn("lost", "top-1 on test, dense minus pruned, paired by seed", _loss),
-    VerdictColumn("allowed", "loss that the claim may have, its tolerance included", _allowed),
-    VerdictColumn("dense, trained on", "what the dense network gains from the same extra training", _gain),
-    VerdictColumn("seeds", "seeds that were run", lambda verdict: str(len(verdict.seeds))),
-    VerdictColumn("device time", "of all runs; a guess where nothing was run", _hours),
-    VerdictColumn("verdict", "both sides must hold: the number, and its accuracy", lambda verdict: verdict.word),
+COLUMNS: tuple[Column[Verdict], ...] = (
+    Column("number", "what is measured, and the target that the method was run at", _number, False),
+    Column("claimed", "as published; (ours): a point on the way, that no paper states", _claimed),
+    Column("measured", "mean over seeds with its 95 % Student interval", _measured),
+    Column("difference", "measured minus claimed", _difference),
+    Column("dense top-1", "of the dense networks that the runs began with, on test", _dense),
+    Column("lost", "top-1 on test, dense minus pruned, paired by seed", _loss),
+    Column("allowed", "loss that the claim may have, its tolerance included", _allowed),
+    Column("dense, trained on", "what the dense network gains from the same extra training", _gain),
+    Column("seeds", "seeds that were run", lambda verdict: str(len(verdict.seeds))),
+    Column("device time", "of all runs; a guess where nothing was run", _hours),
+    Column("verdict", "both sides must hold: the number, and its accuracy", lambda verdict: verdict.word, False),
 )
 
 
@@ -108,7 +99,7 @@ def verdict_table(found: Sequence[Verdict]) -> Table:
     table = Table(title="claims")
     table.add_column("claim", overflow="fold")
     for column in COLUMNS:
-        table.add_column(column.title, justify="left" if column.title in ("number", "verdict") else "right")
+        table.add_column(column.title, justify="right" if column.number else "left")
     previous = ""
     for verdict in found:
         name = verdict.claim.name

@@ -11,8 +11,9 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
-from bench.check.derived import CHECKS, Doubtful, Refused, Submission
+from bench.check.derived import CHECKS
 from bench.check.stored import network_check
+from bench.check.submission import Doubtful, Refused, Submission
 from bench.errors import BenchError, UsageError
 from bench.plan import method_class
 from bench.record import parse_record

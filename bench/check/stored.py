@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from bench.check.derived import Doubtful, Refused, Submission
+from bench.check.submission import Doubtful, Refused, Submission
 from bench.dataset import dataset
 from bench.errors import DataError
 from bench.measure.macs import count_macs, macs_nonzero
