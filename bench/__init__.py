@@ -8,32 +8,32 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from bench.budget import Budget, Ledger
-    from bench.dataset import Dataset, Images
+    from bench.data.base import Dataset, Images
     from bench.errors import BenchError, BudgetSpent, DataError, NotPrunable, SurgeryError, UsageError
     from bench.measure.accuracy import Accuracy
-    from bench.method import Config, Control, Epoch, History, Hook, Method, Observer, Step
     from bench.networks.base import Network, NetworkSpec
-    from bench.record import Record
-    from bench.spec import RunSpec
+    from bench.records.record import Record
+    from bench.specs.budget import Budget, Ledger
+    from bench.specs.run import RunSpec
+    from bench.specs.target import Target
+    from bench.specs.track import Recipe, Track
     from bench.surgery import ChannelGroup, Keep
-    from bench.target import Target
-    from bench.tracks import Recipe, Track
-    from bench.trial import Trial
+    from bench.trial.method import Config, Control, Epoch, History, Hook, Method, Observer, Step
+    from bench.trial.trial import Trial
 
 _HOMES = {
-    "bench.budget": ("Budget", "Ledger"),
-    "bench.dataset": ("Dataset", "Images"),
+    "bench.specs.budget": ("Budget", "Ledger"),
+    "bench.data.base": ("Dataset", "Images"),
     "bench.errors": ("BenchError", "BudgetSpent", "DataError", "NotPrunable", "SurgeryError", "UsageError"),
     "bench.measure.accuracy": ("Accuracy",),
-    "bench.method": ("Config", "Control", "Epoch", "History", "Hook", "Method", "Observer", "Step"),
+    "bench.trial.method": ("Config", "Control", "Epoch", "History", "Hook", "Method", "Observer", "Step"),
     "bench.networks.base": ("Network", "NetworkSpec"),
-    "bench.record": ("Record",),
-    "bench.spec": ("RunSpec",),
+    "bench.records.record": ("Record",),
+    "bench.specs.run": ("RunSpec",),
     "bench.surgery": ("ChannelGroup", "Keep"),
-    "bench.target": ("Target",),
-    "bench.tracks": ("Recipe", "Track"),
-    "bench.trial": ("Trial",),
+    "bench.specs.target": ("Target",),
+    "bench.specs.track": ("Recipe", "Track"),
+    "bench.trial.trial": ("Trial",),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 

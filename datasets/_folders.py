@@ -1,7 +1,7 @@
 """Data sets that the user has as folders of images, one a class: found, counted, and never downloaded or changed.
 
-The images stay in their files (`bench.streaming` decodes them). Every error says what the data are, where they are to
-be had, how they must lie and what is checked.
+The images stay in their files (`bench.data.streaming` decodes them). Every error says what the data are, where they
+are to be had, how they must lie and what is checked.
 """
 
 import os
@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar
 
-from bench.dataset import Dataset, ImageFiles
+from bench.data.base import Dataset, ImageFiles
 from bench.errors import DataError
 
 __all__ = ["ByClass", "ImageFolders"]

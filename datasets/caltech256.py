@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import ClassVar
 
-from bench.dataset import ImageFiles
+from bench.data.base import ImageFiles
+from bench.data.stratify import stratified_draw
 from bench.datasets._folders import ByClass, ImageFolders
-from bench.sampling import stratified_draw
 
 _SEED = 256
 
@@ -15,7 +15,8 @@ class Caltech256(ImageFolders):
 
     There is no official split. Here the images of a class, sorted by name, are drawn without regard to that order,
     which is the order of collection: the training images are the places that
-    `bench.sampling.stratified_draw([0] * images, 60, seed=256)` draws. 60 a class is the largest number that is usual.
+    `bench.data.stratify.stratified_draw([0] * images, 60, seed=256)` draws. 60 a class is the largest number that is
+    usual.
     Labels 0 to 256 are the sorted names of the class folders. Mean and standard deviation are ImageNet's, as usual.
     """
 

@@ -3,7 +3,7 @@
 import pickle
 from pathlib import Path
 
-from bench.dataset import Dataset, Images
+from bench.data.base import Dataset, Images
 from bench.datasets._files import Published, contents
 
 _TRAIN = tuple(f"data_batch_{number}" for number in range(1, 6))
@@ -42,7 +42,7 @@ class Cifar10(Dataset):
     A data set that derives from this one has the images whose labels are below its `classes`.
 
     Mean and standard deviation:
-    `python -c "from bench.data import statistics; print(statistics('cifar10', 'DIR'))"`.
+    `python -c "from bench.data.splits import statistics; print(statistics('cifar10', 'DIR'))"`.
     """
 
     name = "cifar10"

@@ -8,7 +8,7 @@ class Cifar10TwoClasses(Cifar10):
 
     Labels 0 and 1: airplane, automobile. Papers that use two classes do not say which; these are the
     first two. Mean and standard deviation are of these images:
-    `python -c "from bench.data import statistics; print(statistics('cifar10-2class', 'DIR'))"`.
+    `python -c "from bench.data.splits import statistics; print(statistics('cifar10-2class', 'DIR'))"`.
     """
 
     name = "cifar10-2class"

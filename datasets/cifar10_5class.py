@@ -8,7 +8,7 @@ class Cifar10FiveClasses(Cifar10):
 
     Labels 0 to 4: airplane, automobile, bird, cat, deer. Papers that use five classes do not all say which;
     these are the first five. Mean and standard deviation are of these images:
-    `python -c "from bench.data import statistics; print(statistics('cifar10-5class', 'DIR'))"`.
+    `python -c "from bench.data.splits import statistics; print(statistics('cifar10-5class', 'DIR'))"`.
     """
 
     name = "cifar10-5class"

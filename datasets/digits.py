@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from bench.dataset import Dataset, Images
-from bench.sampling import stratified_draw
+from bench.data.base import Dataset, Images
+from bench.data.stratify import stratified_draw
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -38,9 +38,9 @@ def enlarged(images: "Tensor", size: int) -> "Tensor":
 class Digits(Dataset):
     """1,397 training and 400 test images, 1x28x28, labels 0 to 9, enlarged from 8x8 with values 0 to 16.
 
-    The test images are a stratified draw (`bench.sampling.stratified_draw`, seed 1797) from all, so both
+    The test images are a stratified draw (`bench.data.stratify.stratified_draw`, seed 1797) from all, so both
     parts hold the same writers, unlike in the original collection. Mean and standard deviation:
-    `python -c "from bench.data import statistics; print(statistics('digits', '.'))"`.
+    `python -c "from bench.data.splits import statistics; print(statistics('digits', '.'))"`.
     """
 
     name = "digits"

@@ -7,7 +7,7 @@ class DigitsRgb(Digits):
     """The images and the split of `digits`, scaled to 32x32 and repeated in three channels, 3x32x32.
 
     For trying networks of CIFAR's shape without a download, not for comparing methods. Mean and standard
-    deviation: `python -c "from bench.data import statistics; print(statistics('digits-rgb', '.'))"`.
+    deviation: `python -c "from bench.data.splits import statistics; print(statistics('digits-rgb', '.'))"`.
     """
 
     name = "digits-rgb"

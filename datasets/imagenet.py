@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from bench.dataset import ImageFiles
+from bench.data.base import ImageFiles
 from bench.datasets._folders import ImageFolders
 
 

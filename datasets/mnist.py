@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from bench.dataset import Dataset, Images
+from bench.data.base import Dataset, Images
 from bench.datasets._files import Published, contents
 
 _DIGESTS = {
@@ -35,7 +35,7 @@ class Mnist(Dataset):
 
     The four files may lie in `MNIST/raw` unpacked or as `.gz`. Their MD5s here are of the unpacked content
     of the `.gz` files whose MD5s torchvision checks. Mean and standard deviation:
-    `python -c "from bench.data import statistics; print(statistics('mnist', 'DIR'))"`.
+    `python -c "from bench.data.splits import statistics; print(statistics('mnist', 'DIR'))"`.
     """
 
     name = "mnist"

@@ -11,22 +11,22 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from bench.budget import TRAINING, Budget, Ledger, Unit
-from bench.data import Data, split_images
-from bench.dataset import Dataset, Images
-from bench.determinism import generator
+from bench.data.base import Dataset, Images
+from bench.data.splits import Data, split_images
 from bench.errors import GuardViolation
 from bench.measure.macs import count_macs
-from bench.method import Config, History, Method, Observer
-from bench.plan import Asked, make_plan
 from bench.plugins import discover
-from bench.record import Record
-from bench.run import Workplace, execute
-from bench.store import Store
+from bench.records.record import Record
+from bench.records.store import Store
+from bench.runner.jobs import Asked, make_plan
+from bench.runner.run import Workplace, execute
+from bench.seeding import generator
+from bench.specs.budget import TRAINING, Budget, Ledger, Unit
+from bench.specs.target import Target
+from bench.specs.track import Recipe, Validation
 from bench.surgery import Surgery
-from bench.target import Target
-from bench.tracks import Recipe, Validation
-from bench.trial import Trial
+from bench.trial.method import Config, History, Method, Observer
+from bench.trial.trial import Trial
 
 SMOKE = """
 summary = "Handwritten digits on LeNet-5, as short as it goes."
@@ -120,7 +120,7 @@ def run(
         targets = () if target == "none" else (target,)
         asked = Asked((name,), (str(track),), targets, (seed,), tuple(settings), budget)
         (job,) = make_plan(asked)
-        monkeypatch.setattr("bench.run.LATENCY_SECONDS", 0.01)
+        monkeypatch.setattr("bench.runner.run.LATENCY_SECONDS", 0.01)
         return execute(job, at)
 
     return go

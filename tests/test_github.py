@@ -11,7 +11,7 @@ import pytest
 import typer
 import yaml
 
-from bench.cli import app
+from bench.cli.main import app
 
 ROOT = Path(__file__).parents[1]
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))

@@ -19,7 +19,7 @@ HEAVY = (
     "code",
     [
         "import bench",
-        "from bench.cli import main\ntry: main(['--help'])\nexcept SystemExit as end: assert not end.code",
+        "from bench.cli.main import main\ntry: main(['--help'])\nexcept SystemExit as end: assert not end.code",
     ],
     ids=["import bench", "bench --help"],
 )

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from bench.scaffold import new_method
+from bench.cli.new_command import new_method
 
 PARTS = '''
 import torch
 from torch import nn
 
-from bench.dataset import Dataset, Images
+from bench.data.base import Dataset, Images
 from bench.networks.base import Network, NetworkSpec
 
 
@@ -135,7 +135,7 @@ def pip(package: str, target: Path) -> None:
 def bench(installed: Path, folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
     """The command, with the package on Python's path."""
     environment = {**os.environ, "PYTHONPATH": str(installed), "COLUMNS": "200"}
-    code = "from bench.cli import main; main()"
+    code = "from bench.cli.main import main; main()"
     return subprocess.run(
         [sys.executable, "-c", code, *words], cwd=folder, env=environment, capture_output=True, text=True
     )

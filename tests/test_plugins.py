@@ -10,8 +10,8 @@ import pytest
 
 import bench.plugins
 from bench import Method, UsageError
-from bench.plan import method_classes
 from bench.plugins import discover
+from bench.runner.jobs import method_classes
 
 TWIN = """
 from bench import Method
@@ -86,4 +86,4 @@ def test_an_entry_point_that_brings_nothing_is_named(entries: Callable[..., None
     entries(empty=source)
     (complaint,) = find().complaints
     assert complaint.startswith("empty (empty): ")
-    assert "SystemExit" in complaint or "offers no class that derives from bench.method.Method" in complaint
+    assert "SystemExit" in complaint or "offers no class that derives from bench.trial.method.Method" in complaint

@@ -9,11 +9,11 @@ import os
 import time
 from pathlib import Path
 
-from bench import stopping
 from bench.errors import StoreError
+from bench.journal import interrupt as stopping
 from bench.journal.codec import read_state, write_state
-from bench.journal.contract import JournalRefused, State
-from bench.store import sweep
+from bench.journal.protocol import JournalRefused, State
+from bench.records.store import sweep
 
 __all__ = ["FileCheckpoint"]
 

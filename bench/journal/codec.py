@@ -17,10 +17,10 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from bench.errors import StoreError
-from bench.journal.contract import State
+from bench.journal.protocol import State
 from bench.measure.accuracy import Accuracy
-from bench.method import Epoch, History
-from bench.store import write_atomically
+from bench.records.store import write_atomically
+from bench.trial.method import Epoch, History
 
 __all__ = ["decode", "encode", "read_state", "write_state"]
 

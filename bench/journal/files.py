@@ -19,15 +19,15 @@ from typing import Any, TypeVar
 
 from torch import Tensor
 
-from bench import stopping
 from bench.errors import BenchError, BudgetSpent, NotPrunable, StoreError, SurgeryError, UncountedOperator
+from bench.journal import interrupt as stopping
 from bench.journal.checkpoint import FileCheckpoint
 from bench.journal.codec import decode, encode, read_state, write_state
-from bench.journal.contract import CHEAP, Call, JournalRefused, Resumable
+from bench.journal.protocol import CHEAP, Call, JournalRefused, Resumable
 from bench.measure.accuracy import Accuracy
-from bench.method import History
-from bench.store import write_text
-from bench.training import Diverged
+from bench.records.store import write_text
+from bench.training.trainer import Diverged
+from bench.trial.method import History
 
 __all__ = ["FileJournal", "JournalRefused"]
 

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 
-from bench.determinism import isolated
 from bench.errors import BudgetSpent
 from bench.rl.settings import DDPGSettings
+from bench.seeding import isolated
 
 if TYPE_CHECKING:
     from bench.rl.environment import PruningEnv, Walk

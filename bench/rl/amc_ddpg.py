@@ -9,7 +9,7 @@ from stable_baselines3 import DDPG
 from stable_baselines3.common.noise import ActionNoise
 from torch.optim import Optimizer
 
-from bench.determinism import use_threads
+from bench.seeding import use_threads
 
 __all__ = ["AMCDDPG", "truncated_normal"]
 

@@ -16,7 +16,7 @@ from bench.surgery import l1_norms
 
 if TYPE_CHECKING:
     from bench.surgery import ChannelGroup, Keep
-    from bench.trial import Trial
+    from bench.trial.trial import Trial
 
 __all__ = ["PruningEnv", "Walk"]
 

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from bench.method import Config
+from bench.trial.method import Config
 
 __all__ = ["DDPGSettings"]
 

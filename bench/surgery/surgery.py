@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from bench.errors import SurgeryError
 from bench.measure.macs import count_macs
+from bench.specs.target import Target
 from bench.surgery.cost import Measure
 from bench.surgery.fit import Scope, fit
 from bench.surgery.groups import ChannelGroup, Groups, LeftOut
@@ -17,7 +18,6 @@ from bench.surgery.mask import masked
 from bench.surgery.proof import bare_copy
 from bench.surgery.remove import Removal, remove
 from bench.surgery.weights import WeightMasks
-from bench.target import Target
 
 __all__ = ["Surgery"]
 

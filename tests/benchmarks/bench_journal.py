@@ -13,11 +13,11 @@ from typing import Any
 
 import pytest
 
-import bench.run
-from bench.journal.contract import Forgetful
-from bench.plan import Asked, Job, make_plan
-from bench.run import Workplace, execute
-from bench.store import Store
+import bench.runner.run
+from bench.journal.protocol import Forgetful
+from bench.records.store import Store
+from bench.runner.jobs import Asked, Job, make_plan
+from bench.runner.run import Workplace, execute
 
 
 @pytest.fixture(scope="module")
@@ -31,13 +31,13 @@ def _job(method: str) -> Job:
 
 @contextmanager
 def _journal(kept: bool) -> Iterator[None]:
-    before = bench.run._journal
+    before = bench.runner.run._journal
     if not kept:
-        bench.run._journal = lambda *_: Forgetful()  # type: ignore[assignment,return-value]
+        bench.runner.run._journal = lambda *_: Forgetful()  # type: ignore[assignment,return-value]
     try:
         yield
     finally:
-        bench.run._journal = before
+        bench.runner.run._journal = before
 
 
 @pytest.mark.parametrize("kept", [True, False], ids=["journal", "forgetful"])

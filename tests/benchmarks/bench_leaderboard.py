@@ -18,9 +18,9 @@ from typing import Any
 
 import pytest
 
-from bench.leaderboard.page import write_leaderboard
-from bench.leaderboard.summary import summarise
-from bench.record import Record
+from bench.leaderboard.board.summary import summarise
+from bench.leaderboard.pages.site import write_leaderboard
+from bench.records.record import Record
 
 TRACKS, METHODS, TARGETS, SEEDS, IMAGES, POINTS = 10, 20, 10, 5, 10_000, 40
 
@@ -135,7 +135,7 @@ def test_the_limit(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def _limit(out: Path) -> dict[str, float]:
-    from bench.leaderboard.installed import installed_methods
+    from bench.leaderboard.pages.installed import installed_methods
 
     installed_methods()  # imports torch, as a run has done before it draws
     begun, cpu = time.perf_counter(), time.process_time()

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bench.leaderboard.statistics import paired_t
-from bench.leaderboard.summary import summarise
-from bench.record import Record
+from bench.leaderboard.board.summary import summarise
+from bench.leaderboard.stats.statistics import paired_t
+from bench.records.record import Record
 
 
 @pytest.mark.parametrize(

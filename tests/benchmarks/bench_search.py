@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from bench.trial import Trial
+from bench.trial.trial import Trial
 
 
 @pytest.fixture

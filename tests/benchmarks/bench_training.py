@@ -12,11 +12,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from bench.data import Data
-from bench.determinism import generator
-from bench.optimiser import Optimiser
-from bench.tracks import Recipe, load_track
-from bench.training import Allowance, Trainer
+from bench.data.splits import Data
+from bench.seeding import generator
+from bench.specs.track import Recipe, load_track
+from bench.training.optimiser import Optimiser
+from bench.training.trainer import Allowance, Trainer
 
 from .conftest import build
 

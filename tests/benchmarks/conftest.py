@@ -10,16 +10,16 @@ import pytest
 import torch
 from torch import nn
 
-from bench.budget import TRAINING, Budget, Ledger
-from bench.data import Data, load_data
-from bench.determinism import generator
+from bench.data.splits import Data, load_data
 from bench.measure.macs import count_macs
-from bench.method import Config, History
 from bench.networks.registry import network
+from bench.seeding import generator
+from bench.specs.budget import TRAINING, Budget, Ledger
+from bench.specs.target import Target
+from bench.specs.track import load_track
 from bench.surgery import Surgery
-from bench.target import Target
-from bench.tracks import load_track
-from bench.trial import Trial
+from bench.trial.method import Config, History
+from bench.trial.trial import Trial
 
 NETWORKS = ("lenet5", "vgg16", "resnet20")
 

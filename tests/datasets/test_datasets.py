@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from bench.data import statistics
-from bench.dataset import dataset, dataset_names
+from bench.data.base import dataset, dataset_names
+from bench.data.splits import statistics
 from bench.datasets.digits import enlarged
 from bench.errors import DataError
 

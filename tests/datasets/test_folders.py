@@ -6,13 +6,13 @@ import pytest
 import torch
 from PIL import Image
 
-from bench.data import load_data
-from bench.dataset import Dataset, dataset
+from bench.data.base import Dataset, dataset
+from bench.data.splits import load_data
 from bench.datasets.caltech256 import Caltech256
 from bench.datasets.imagenet import ImageNet
 from bench.errors import DataError
 from bench.plugins import registered
-from bench.tracks import Validation, load_track
+from bench.specs.track import Validation, load_track
 
 
 class SmallImageNet(ImageNet):

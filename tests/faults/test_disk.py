@@ -12,10 +12,10 @@ from safetensors import SafetensorError
 from bench import Record
 from bench.errors import StoreError
 from bench.journal.files import FileJournal
-from bench.leaderboard.page import write_leaderboard
-from bench.plan import Asked, make_plan
-from bench.run import Workplace, execute
-from bench.store import Store, read_records
+from bench.leaderboard.pages.site import write_leaderboard
+from bench.records.store import Store, read_records
+from bench.runner.jobs import Asked, make_plan
+from bench.runner.run import Workplace, execute
 
 FULL = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
@@ -43,9 +43,9 @@ def place(workplace: Workplace, smoke_track: Path, tmp_path: Path) -> Workplace:
     [
         ("bench.journal.codec.save_file", full),
         ("bench.journal.codec.save_file", full_in_safetensors),
-        ("bench.run.save_network", full_in_safetensors),
-        ("bench.store.os.fsync", full),
-        ("bench.store.tempfile.mkstemp", full),
+        ("bench.runner.run.save_network", full_in_safetensors),
+        ("bench.records.store.os.fsync", full),
+        ("bench.records.store.tempfile.mkstemp", full),
         ("bench.journal.files.FileJournal._append", None),
     ],
 )
@@ -97,7 +97,7 @@ def test_a_page_that_cannot_be_written_leaves_the_old_one_and_the_records(
     page = write_leaderboard(*read_records(store.root), tmp_path / "page")
     before = page.read_bytes()
     with monkeypatch.context() as patch:
-        patch.setattr("bench.store.os.fsync", full)
+        patch.setattr("bench.records.store.os.fsync", full)
         with pytest.raises(StoreError, match="cannot write .*No space left"):
             write_leaderboard([], [], tmp_path / "page")
     assert page.read_bytes() == before

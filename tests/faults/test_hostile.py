@@ -16,11 +16,11 @@ from torch import nn
 from bench import Record
 from bench.errors import BenchError, StoreError, UsageError
 from bench.journal.codec import read_state
-from bench.plan import Asked, make_plan
-from bench.run import Workplace, execute
-from bench.store import Store
+from bench.records.store import Store
+from bench.runner.jobs import Asked, make_plan
+from bench.runner.run import Workplace, execute
+from bench.specs.track import parse_track
 from bench.surgery.architecture import load_tensors_into, read_network, save_network
-from bench.tracks import parse_track
 
 
 class Touch:

@@ -11,10 +11,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bench.errors import BenchError, StoreError
-from bench.leaderboard.page import write_leaderboard
-from bench.leaderboard.summary import summarise
-from bench.record import Record, parse_record
-from bench.store import Store, read_records
+from bench.leaderboard.board.summary import summarise
+from bench.leaderboard.pages.site import write_leaderboard
+from bench.records.record import Record, parse_record
+from bench.records.store import Store, read_records
 
 OLD = Path(__file__).with_name("record-schema-0.json")
 

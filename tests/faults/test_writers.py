@@ -6,13 +6,13 @@ import subprocess
 import sys
 from pathlib import Path
 
-from bench.store import read_records
+from bench.records.store import read_records
 
 WRITER = """
 import sys
 from pathlib import Path
-from bench.record import parse_record
-from bench.store import Store
+from bench.records.record import parse_record
+from bench.records.store import Store
 store, record = Store(Path(sys.argv[1])), parse_record(Path(sys.argv[2]).read_bytes(), "given")
 for seed in range(40):
     with store.lock("shared"):
@@ -41,7 +41,17 @@ def test_two_writers_of_one_record_leave_a_whole_one_and_their_lock_keeps_them_a
 
 def test_two_commands_for_the_same_run_do_it_once_and_both_report_it(smoke_track: Path, tmp_path: Path) -> None:
     words = ["run", "--method", "l1", "--track", str(smoke_track), "--target", "macs=0.5", "--budget", "3ep"]
-    command = [sys.executable, "-m", "bench.cli", *words, "--store", str(tmp_path / "runs"), "--wandb", "off", "--json"]
+    command = [
+        sys.executable,
+        "-m",
+        "bench.cli",
+        *words,
+        "--store",
+        str(tmp_path / "runs"),
+        "--wandb",
+        "off",
+        "--json",
+    ]
     environ = {name: value for name, value in os.environ.items() if not name.startswith(("WANDB_", "BENCH_"))}
     both = [
         subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from bench.journal.files import FileJournal
-from bench.training import Trainer
-from bench.trial import Trial
+from bench.training.trainer import Trainer
+from bench.trial.trial import Trial
 
 
 class Killed(BaseException):

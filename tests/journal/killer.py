@@ -21,19 +21,19 @@ from typing import Any
 import sklearn.datasets  # noqa: F401 - imported once here, not in every forked process
 import torch._dynamo  # noqa: F401
 
-import bench.cli
-import bench.dense
+import bench.cli.main
+import bench.cli.run_command
 import bench.journal.codec
 import bench.journal.files
-import bench.leaderboard.page
-import bench.run
-import bench.session
-import bench.trial
+import bench.leaderboard.pages.site
+import bench.runner.dense
+import bench.runner.run
+import bench.trial.trial
 from bench.journal.files import FileJournal
-from bench.spec import package_sha256
-from bench.store import read_records
-from bench.training import Trainer
-from bench.trial import Trial
+from bench.records.store import read_records
+from bench.specs.run import package_sha256
+from bench.training.trainer import Trainer
+from bench.trial.trial import Trial
 
 
 class Fuse:
@@ -54,7 +54,11 @@ def arm(fuse: Fuse) -> None:
     """Puts the fuse's events into the code that this process will run."""
     rename, unlink, append, step, call = Path.replace, Path.unlink, FileJournal._append, Trainer._step, Trial._call
     hook_forward = Trial._hook_forward
-    save, look, remove = bench.journal.codec.save_file, bench.trial.measure_accuracy, bench.run.shutil.rmtree
+    save, look, remove = (
+        bench.journal.codec.save_file,
+        bench.trial.trial.measure_accuracy,
+        bench.runner.run.shutil.rmtree,
+    )
 
     def replace(path: Path, target: Path) -> Path:
         fuse.event("before a rename")
@@ -107,7 +111,11 @@ def arm(fuse: Fuse) -> None:
     Path.unlink = unlinked
     Trial._hook_forward = searched  # type: ignore[method-assign]
     Path.replace, FileJournal._append, Trainer._step, Trial._call = replace, appended, stepped, called
-    bench.journal.codec.save_file, bench.trial.measure_accuracy, bench.run.shutil.rmtree = saved, looked, removed
+    bench.journal.codec.save_file, bench.trial.trial.measure_accuracy, bench.runner.run.shutil.rmtree = (
+        saved,
+        looked,
+        removed,
+    )
 
 
 def run(words: list[str], kill: list[Any] | None) -> tuple[str | None, int | None]:
@@ -119,7 +127,7 @@ def run(words: list[str], kill: list[Any] | None) -> tuple[str | None, int | Non
             with Path(os.devnull).open("w") as nowhere, contextlib.redirect_stdout(nowhere):
                 if kill:
                     arm(Fuse(*kill))
-                bench.cli.main(words)
+                bench.cli.main.main(words)
         except SystemExit as ended:
             code = ended.code if isinstance(ended.code, int) else 0
         finally:

@@ -11,7 +11,7 @@ import torch
 
 from bench.errors import StoreError
 from bench.journal.checkpoint import FileCheckpoint
-from bench.journal.contract import JournalRefused, State
+from bench.journal.protocol import JournalRefused, State
 
 
 class FakeClock:

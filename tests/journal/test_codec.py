@@ -14,9 +14,9 @@ from torch import Tensor
 
 from bench.errors import StoreError
 from bench.journal.codec import decode, encode, read_state, write_state
-from bench.journal.contract import State
+from bench.journal.protocol import State
 from bench.measure.accuracy import Accuracy
-from bench.method import Epoch, History
+from bench.trial.method import Epoch, History
 
 DTYPES = (
     torch.float64, torch.float32, torch.bfloat16, torch.float16, torch.int64, torch.int32, torch.int16, torch.int8,

@@ -13,10 +13,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bench.errors import BenchError, BudgetSpent, SurgeryError
-from bench.journal.contract import Call
 from bench.journal.files import FileJournal, JournalRefused
-from bench.measure.whole import tensors_sha256
-from bench.trial import Trial
+from bench.journal.protocol import Call
+from bench.measure.network import tensors_sha256
+from bench.trial.trial import Trial
 
 Journaled = Callable[..., Trial]
 AFRESH = "To start it afresh, delete "
@@ -43,7 +43,7 @@ def test_a_replayed_method_sees_and_leaves_the_same_and_runs_nothing(
     plain, first = method(make_trial()), method(journaled())
     assert first == plain
     monkeypatch.setattr(Trial, "_train", None)
-    monkeypatch.setattr("bench.trial.measure_accuracy", None)
+    monkeypatch.setattr("bench.trial.trial.measure_accuracy", None)
     again = journaled()
     assert method(again) == plain
     assert isinstance(again.journal, FileJournal)

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from bench.record import Record
-from bench.store import read_records
+from bench.records.record import Record
+from bench.records.store import read_records
 
 SEARCHER = '''
 import torch

@@ -10,12 +10,12 @@ from torch import Tensor, nn
 
 from bench.errors import BenchError
 from bench.journal.codec import read_state, write_state
-from bench.journal.contract import JournalRefused, State
-from bench.measure.whole import tensors_sha256
-from bench.method import Hook, Step
-from bench.optimiser import Optimiser
-from bench.resume import optimiser_tensors, put_optimiser
-from bench.trial import Trial
+from bench.journal.protocol import JournalRefused, State
+from bench.journal.training_state import optimiser_tensors, put_optimiser
+from bench.measure.network import tensors_sha256
+from bench.training.optimiser import Optimiser
+from bench.trial.method import Hook, Step
+from bench.trial.trial import Trial
 
 Journaled = Callable[..., Trial]
 KilledAt = Callable[[int], Any]
@@ -158,7 +158,7 @@ def stepped(network: nn.Module, optimizer: torch.optim.Optimizer, images: Sequen
 @pytest.mark.parametrize("name", ["SGD", "Adam"])
 @pytest.mark.parametrize("sliced", [False, True])
 def test_a_fused_step_after_slice_and_resume_is_that_of_plain_kernels(name: str, sliced: bool) -> None:
-    from bench.tracks import Recipe
+    from bench.specs.track import Recipe
 
     recipe = Recipe(learning_rate=0.0005, optimiser="sgd" if name == "SGD" else "adam")
 

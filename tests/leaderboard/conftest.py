@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from bench.record import Measured, Record
+from bench.records.record import Measured, Record
 
 MakeRecord = Callable[..., Record]
 

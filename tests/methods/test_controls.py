@@ -7,7 +7,7 @@ import torch
 
 from bench import Record, Trial
 from bench.methods.random import Random
-from bench.run import Workplace
+from bench.runner.run import Workplace
 
 Run = Callable[..., Record]
 

@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from bench.data import split_images
-from bench.dataset import dataset
+from bench.data.base import dataset
+from bench.data.splits import split_images
 from bench.methods._dimension import levina_bickel, neighbour_distances, two_nn
-from bench.tracks import load_track
+from bench.specs.track import load_track
 
 
 def manifold(kind: str, dimension: int, images: int = 5000) -> Tensor:

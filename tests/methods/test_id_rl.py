@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from torch import Tensor, nn
 
 from bench import Images, NotPrunable, Record, Trial
-from bench.check.kit import check_class
+from bench.checks.method.kit import check_class
 from bench.methods._attention import attention_scores
 from bench.methods._dqn import Agent, Observations
 from bench.methods._sweeps import Action, Pruning, actions_of, filters_left, l1_scores, reward_of

@@ -5,8 +5,8 @@ import torch
 
 from bench.errors import SurgeryError
 from bench.measure.macs import count_macs
+from bench.specs.target import Target
 from bench.surgery import Surgery
-from bench.target import Target
 
 SHAPE = (3, 8, 8)
 

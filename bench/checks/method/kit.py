@@ -1,0 +1,168 @@
+"""The list of checks, and the table of what came of them."""
+
+import signal
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from bench.checks.method import declarations as contract
+from bench.checks.method import other_networks as networks
+from bench.checks.method import resume, runs
+from bench.checks.method.case import Case, CheckFailed, DoesNotApply
+from bench.runner.jobs import method_class
+from bench.trial.method import Method
+
+__all__ = ["CHECKS", "CheckResult", "check_class", "check_method"]
+
+Check = Callable[[Case], str]
+
+CHECKS: dict[str, Check] = {
+    "declarations": contract.declarations,
+    "settings": contract.settings,
+    "observers": contract.observers,
+    "importable": contract.importable,
+    "public names": contract.public_names,
+    "targets": runs.targets,
+    "determinism": runs.determinism,
+    "seeds": runs.seeds,
+    "budget in epochs": runs.budget_in_epochs,
+    "budget in seconds": runs.budget_in_seconds,
+    "guard": runs.guarded,
+    "resume": resume.resume,
+    "one channel left": networks.one_channel_left,
+    "one channel at start": networks.narrow,
+    "nothing to prune": networks.nothing_to_prune,
+    "residual network": networks.residual_network,
+    "plain network": networks.vgg_network,
+}
+LIMIT_SECONDS = 600.0
+_COLOURS = {"passed": "green", "failed": "red", "skipped": "yellow"}
+
+
+@dataclass(frozen=True)
+class CheckResult:
+    """What one check found.
+
+    Attributes:
+        name: of the check.
+        outcome: `skipped` where the check says nothing about this method.
+        detail: what was seen; for a failure what was wrong and the next action; for a skip why.
+        seconds: how long it took.
+    """
+
+    name: str
+    outcome: Literal["passed", "failed", "skipped"]
+    detail: str
+    seconds: float
+
+
+def check_method(method: str, settings: tuple[str, ...] = ()) -> int:
+    """Checks an installed method: a line a check on standard error, the table on standard output.
+
+    Args:
+        method: its name.
+        settings: `KEY=VALUE` each.
+
+    Returns:
+        0 when no check failed, else 1.
+
+    Raises:
+        UsageError: no such method or setting, or a wrong value.
+    """
+    found = method_class(method)
+    results = check_class(found, settings, _say)
+    Console().print(_table(found, results))
+    return int(any(result.outcome == "failed" for result in results))
+
+
+def check_class(
+    method: type[Method],
+    settings: tuple[str, ...] = (),
+    ended: Callable[[CheckResult], None] = lambda _result: None,
+    only: tuple[str, ...] | None = None,
+    limit_seconds: float = LIMIT_SECONDS,
+) -> list[CheckResult]:
+    """Checks a method, installed or not.
+
+    Args:
+        method: the class.
+        settings: `KEY=VALUE` each.
+        ended: told each result as it comes.
+        only: names of the checks to make, in the kit's order; None for all.
+        limit_seconds: a check that takes longer is stopped and fails.
+
+    Raises:
+        UsageError: a setting is unknown or wrong.
+    """
+    results = []
+    with tempfile.TemporaryDirectory(prefix="bench-check-") as folder:
+        case = Case(method, settings, Path(folder))
+        if settings:
+            _ = case.config  # a wrong setting is the user's, not the method's
+        for name, check in CHECKS.items():
+            if only is None or name in only:
+                results.append(_result(name, check, case, limit_seconds))
+                ended(results[-1])
+    return results
+
+
+def _result(name: str, check: Check, case: Case, limit_seconds: float) -> CheckResult:
+    begun = time.perf_counter()
+    outcome: Literal["passed", "failed", "skipped"] = "passed"
+    try:
+        with _limited(limit_seconds):
+            detail = check(case)
+    except DoesNotApply as reason:
+        outcome, detail = "skipped", f"does not apply: {reason}"
+    except CheckFailed as reason:
+        outcome, detail = "failed", str(reason)
+    except (Exception, SystemExit) as error:  # a plugin may do anything, and the other checks go on
+        outcome, detail = "failed", f"{type(error).__name__}: {error}"
+    return CheckResult(name, outcome, " ".join(detail.split()), time.perf_counter() - begun)
+
+
+@contextmanager
+def _limited(seconds: float) -> Iterator[None]:
+    """Raises TimeoutError inside after `seconds`, where the system has such an alarm (not on Windows)."""
+    if not hasattr(signal, "setitimer") or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def ring(_signal: int, _frame: object) -> None:
+        raise TimeoutError(f"not done after {seconds:g} s. End loops over trial calls when the budget is spent.")
+
+    before = signal.signal(signal.SIGALRM, ring)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def _say(result: CheckResult) -> None:
+    print(f"{result.name}: {result.outcome} ({result.seconds:.1f} s)", file=sys.stderr, flush=True)
+
+
+def _table(method: type[Method], results: list[CheckResult]) -> Table:
+    failed = sum(result.outcome == "failed" for result in results)
+    seconds = sum(result.seconds for result in results)
+    verdict = f"{failed} of {len(results)} checks failed" if failed else f"all {len(results)} checks hold"
+    table = Table(title=f"bench check {method.name}", caption=f"{verdict}, {seconds:.0f} s")
+    table.add_column("check", no_wrap=True)
+    table.add_column("result", no_wrap=True)
+    table.add_column("what was seen", overflow="fold")
+    for result in results:
+        colour = _COLOURS[result.outcome]
+        table.add_row(result.name, f"[{colour}]{result.outcome}[/]", escape(result.detail))
+    return table

@@ -1,0 +1,54 @@
+"""Checks on other networks: plain and residual ones, groups of one channel, and nothing to prune."""
+
+from bench.checks.method.case import Case, CheckFailed, DoesNotApply, check_track
+from bench.checks.method.runs import meets_target
+from bench.checks.method.toy_networks import Narrow, Unprunable
+from bench.specs.target import Target
+
+__all__ = ["narrow", "nothing_to_prune", "one_channel_left", "residual_network", "vgg_network"]
+
+# LeNet-5 with one channel in conv1 and in conv2 keeps 29,416 of its 2,293,000 MACs, 0.01283.
+_ONE_CHANNEL = 0.0129
+
+
+def vgg_network(case: Case) -> str:
+    """VGG-16: thirteen plain convolutions with BatchNorm."""
+    return meets_target(case, check_track("vgg16"), case.target(0.5))
+
+
+def residual_network(case: Case) -> str:
+    """ResNet-20: residual adds tie layers, so that several lose the same channels."""
+    return meets_target(case, check_track("resnet20"), case.target(0.5))
+
+
+def one_channel_left(case: Case) -> str:
+    """A target so small that every group ends at one channel: none is emptied, nothing crashes."""
+    if case.method.kind != "structured" or case.method.targets == "none":
+        raise DoesNotApply("removes no channels")
+    record = case.finished(check_track("lenet5"), Target("macs", _ONE_CHANNEL))
+    widths = {layer.name: layer.width_after for layer in record.layers}
+    empty = [name for name, width in widths.items() if width < 1]
+    if empty:
+        raise CheckFailed(f"{', '.join(empty)} has no channel left. Keep one channel of every group.")
+    return f"conv1 {widths['conv1']}, conv2 {widths['conv2']} channels; {record.status}"
+
+
+def narrow(case: Case) -> str:
+    """A group that has one channel from the start stays, and the others meet the target."""
+    fields = {"name": Narrow.name, "network": Narrow.name, "prunable": None, "tolerance": 0.25}
+    return meets_target(case, check_track("lenet5").model_copy(update=fields), case.target(0.5))
+
+
+def nothing_to_prune(case: Case) -> str:
+    """A network without channel groups is refused, in words that help."""
+    if case.method.kind != "structured" or case.method.targets == "none":
+        raise DoesNotApply("needs no channel groups")
+    fields = {"name": Unprunable.name, "network": Unprunable.name, "prunable": None}
+    record = case.run(check_track("lenet5").model_copy(update=fields), case.target(0.5))
+    if record.status != "failed":
+        raise CheckFailed(
+            f"one linear layer offers no channels, and the run is {record.status}. Ask trial.surgery.groups or fit."
+        )
+    if not (record.error or "").startswith("NotPrunable:"):
+        raise CheckFailed(f"not refused but crashed: {case.reason(record)}. Let bench.NotPrunable through.")
+    return "refused with NotPrunable"

@@ -1,0 +1,121 @@
+"""The network that a record's widths describe, built afresh with any weights, and its sizes: what they must be."""
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import torch
+from torch import nn
+
+from bench.data.base import dataset
+from bench.measure.macs import count_macs
+from bench.measure.memory import peak_bytes
+from bench.measure.network import layers_of
+from bench.measure.size import measure_size
+from bench.networks.base import NetworkSpec
+from bench.networks.registry import network as network_plugin
+from bench.records.record import Layer
+from bench.specs.target import Target
+from bench.surgery import Surgery
+
+__all__ = ["Built", "Design", "Group", "groups_of", "rebuild"]
+
+
+@dataclass(frozen=True)
+class Design:
+    """A network, by what a track says of it: the plugin, the data set that gives its shape, what may be pruned."""
+
+    network: str
+    dataset: str
+    prunable: tuple[str, ...] | None
+
+
+@dataclass(frozen=True)
+class Group:
+    """A channel group: the layers whose output channels stand or fall together, and how many channels it has."""
+
+    layers: tuple[str, ...]
+    width: int
+
+
+@dataclass(frozen=True)
+class Built:
+    """Sizes of a network, from its architecture alone; as in `bench.records.record.Measured`.
+
+    Attributes:
+        layers: with `nonzero` of fresh weights, which says nothing.
+        weights_by_layer: number of weights, biases left out.
+    """
+
+    macs: int
+    macs_convolutions: int
+    params: int
+    weights: int
+    bytes: int
+    layers: tuple[Layer, ...]
+    weights_by_layer: dict[str, int]
+    peak_bytes: int
+
+
+@lru_cache(maxsize=64)
+def groups_of(design: Design) -> tuple[Group, ...]:
+    """The channel groups of the dense network.
+
+    Raises:
+        NotPrunable: it offers none.
+    """
+    return tuple(Group(group.layers, group.width) for group in _surgery(_dense(design), design).groups)
+
+
+@lru_cache(maxsize=512)
+def rebuild(design: Design, widths: tuple[int, ...] | None, batch: int) -> Built:
+    """The network with these widths.
+
+    Args:
+        design: the dense network.
+        widths: of each group, in the order of `groups_of`; None for the dense network.
+        batch: for the peak memory.
+
+    Raises:
+        UsageError: the network or the data set is not installed.
+        SurgeryError: the widths do not fit.
+    """
+    dense, network = _dense(design), _dense(design)
+    if widths is not None:
+        surgery = _surgery(network, design)
+        keep = {group.name: torch.arange(width) for group, width in zip(surgery.groups, widths, strict=True)}
+        surgery.remove(keep, proven=True)
+    network.eval()
+    shape = _shape(design)
+    count, size = count_macs(network, shape), measure_size(network)
+    modules = dict(network.named_modules())
+    layers = layers_of(dense, network, shape)
+    return Built(
+        macs=count.total,
+        macs_convolutions=sum(
+            macs for name, macs in count.by_layer.items() if isinstance(modules[name], nn.modules.conv._ConvNd)
+        ),
+        params=size.params,
+        weights=size.weights,
+        bytes=size.bytes,
+        layers=layers,
+        weights_by_layer={layer.name: int(modules[layer.name].weight.numel()) for layer in layers},
+        peak_bytes=peak_bytes(network, shape, batch),
+    )
+
+
+def _shape(design: Design) -> tuple[int, int, int]:
+    source = dataset(design.dataset)
+    return source.channels, source.size, source.size
+
+
+def _dense(design: Design) -> nn.Module:
+    channels, size, _ = _shape(design)
+    spec = NetworkSpec(channels, size, dataset(design.dataset).classes)
+    built = network_plugin(design.network).build(spec)
+    return built.to(memory_format=torch.channels_last).eval()
+
+
+def _surgery(network: nn.Module, design: Design) -> Surgery:
+    shape = _shape(design)
+    prunable = design.prunable or network_plugin(design.network).prunable
+    return Surgery(network, shape, prunable, 1, 1, Target("none"), torch.zeros(1, *shape))

@@ -1,0 +1,128 @@
+"""A submitted record with what it is held against: its track, method, spec and the networks of its widths."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+from pydantic import ValidationError
+
+from bench.checks.record.fingerprints import KnownData, known_data
+from bench.checks.record.rebuild import Built, Design, groups_of, rebuild
+from bench.records.record import Measured, Record
+from bench.runner.jobs import method_class
+from bench.specs.run import RunSpec
+from bench.specs.target import Target
+from bench.specs.track import Track, describe
+from bench.trial.method import Method
+
+__all__ = ["Doubtful", "Refused", "Submission"]
+
+
+class Refused(Exception):
+    """A number does not follow. The text names the field, what it says and what it must be."""
+
+
+class Doubtful(Exception):
+    """There is nothing at hand to hold a number against. The text says what is missing."""
+
+
+@dataclass(frozen=True)
+class Submission:
+    """A record under check.
+
+    Attributes:
+        record: the record.
+        path: its file.
+        wanted: the method whose result it must be, or `all`.
+    """
+
+    record: Record
+    path: Path
+    wanted: str
+
+    @cached_property
+    def track(self) -> Track:
+        """The track's fields as this version reads them."""
+        try:
+            return Track.model_validate(self.record.track_fields)
+        except ValidationError as error:
+            raise Refused(f"track_fields: {describe(error)}") from None
+
+    @cached_property
+    def method(self) -> type[Method]:
+        """The installed method of the record."""
+        return method_class(self.record.method)
+
+    @cached_property
+    def spec(self) -> RunSpec:
+        """What the record says it is a run of, the method's source as it was then."""
+        manifest = self.record.manifest
+        device = manifest.get("device")
+        if device not in ("cpu", "cuda"):
+            raise Refused(f"manifest.device is {device!r}, not cpu or cuda")
+        kind: Literal["cpu", "cuda"] = "cpu" if device == "cpu" else "cuda"
+        return RunSpec(
+            method=self.record.method,
+            config=self.record.config,
+            method_sha256=str(manifest.get("method_sha256")),
+            track=self.track,
+            unit=self.record.budget.unit,
+            target=Target.parse(self.record.target),
+            seed=self.record.seed,
+            device=kind,
+            device_class=str(manifest.get("device_class")),
+        )
+
+    @cached_property
+    def design(self) -> Design:
+        """The dense network."""
+        return Design(self.track.network, self.track.dataset, self.track.prunable)
+
+    @property
+    def dense(self) -> Measured:
+        """The dense network's measures, which `status` found to be there."""
+        if self.record.dense is None:
+            raise Refused("dense is missing")
+        return self.record.dense
+
+    @property
+    def pruned(self) -> Measured:
+        """The pruned network's measures, which `status` found to be there."""
+        if self.record.pruned is None:
+            raise Refused("pruned is missing")
+        return self.record.pruned
+
+    @cached_property
+    def built_dense(self) -> Built:
+        """The dense network's sizes, from its architecture."""
+        return rebuild(self.design, None, self.track.latency_batch)
+
+    @cached_property
+    def built(self) -> Built:
+        """The pruned network's sizes, from the record's widths."""
+        after = {layer.name: layer.width_after for layer in self.record.layers}
+        before = {layer.name: layer.width_after for layer in self.built_dense.layers}
+        if list(after) != list(before):
+            raise Refused(f"layers are {', '.join(after) or 'none'}, and the network has {', '.join(before)}")
+        if after == before:
+            return self.built_dense
+        widths = []
+        for group in groups_of(self.design):
+            kept = {name: after[name] * group.width / before[name] for name in group.layers}
+            if len(set(kept.values())) > 1 or not 1 <= next(iter(kept.values())) <= group.width:
+                raise Refused(
+                    f"width_after of {', '.join(group.layers)}: {kept} channels of one group of {group.width}"
+                )
+            widths.append(int(next(iter(kept.values()))))
+            after |= {name: before[name] for name in group.layers}
+        if wrong := [name for name in after if after[name] != before[name]]:
+            raise Refused(
+                f"width_after of {wrong[0]} is {after[wrong[0]]}, and its {before[wrong[0]]} may not be pruned"
+            )
+        return rebuild(self.design, tuple(widths), self.track.latency_batch)
+
+    @property
+    def known(self) -> KnownData | None:
+        """What is known of the data set and its split."""
+        return known_data(self.track)

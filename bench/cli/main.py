@@ -1,0 +1,303 @@
+"""The command line: reads arguments, calls what does the work, prints what came of it. It holds no logic.
+
+Torch, wandb and plotly are imported inside the commands, so that `bench --help` answers at once.
+"""
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from bench.errors import BenchError, UsageError
+
+app = typer.Typer(
+    help="A reproducible benchmark suite for neural-network pruning.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+new = typer.Typer(help="Write the files that a plugin begins with.", no_args_is_help=True)
+app.add_typer(new, name="new")
+
+DEFAULT_STORE = Path("runs")
+StoreOption = Annotated[Path, typer.Option("--store", help="Folder of the runs.")]
+ProjectOption = Annotated[str, typer.Option(help="W&B project.")]
+EntityOption = Annotated[str | None, typer.Option(help="Whose project; default: the account's.")]
+Names = Annotated[list[str] | None, typer.Option(help="Name, or several with commas; may be given again.")]
+
+
+def _names(values: list[str] | None) -> tuple[str, ...]:
+    names = tuple(name for value in values or () for name in value.split(",") if name)
+    return names or (("",) if values else ())  # a lone comma is a mistake, not a wish for the default
+
+
+def _data_folder(given: Path | None) -> Path:
+    """`--data`, else `BENCH_DATA`, else the user's cache directory."""
+    from platformdirs import user_cache_path
+
+    return given or Path(os.environ.get("BENCH_DATA") or user_cache_path("bench") / "data")
+
+
+@app.command()
+def run(
+    method: Annotated[
+        list[str] | None, typer.Option(help="Method, several with commas, or all.  [default: hbfp]")
+    ] = None,
+    track: Annotated[list[str] | None, typer.Option(help="Track, or a TOML file.  [default: digits-lenet5]")] = None,
+    target: Annotated[list[str] | None, typer.Option(help="Such as macs=0.5; default: the track's.")] = None,
+    seed: Annotated[list[int] | None, typer.Option(help="Seed; may be given again.  [default: 0]")] = None,
+    claim: Annotated[
+        list[str] | None, typer.Option(help="A paper's claim, on its own schedule, with its control.")
+    ] = None,
+    budget: Annotated[str | None, typer.Option(help="30ep or 600s instead of the track's budget.")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    store: StoreOption = DEFAULT_STORE,
+    data: Annotated[Path | None, typer.Option(help="Data folder; default: BENCH_DATA, else the cache.")] = None,
+    wandb: Annotated[str, typer.Option(help="auto, online, offline or off.")] = "auto",
+    executor: Annotated[str, typer.Option(help="local.")] = "local",
+    workers: Annotated[int, typer.Option(min=1, help="Runs at the same time.")] = 1,
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Run again what failed.")] = False,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="KEY=VALUE for every method that has it, METHOD.KEY=VALUE for one."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON array of records and nothing else.")] = False,
+) -> None:
+    """Run methods on a track, on one budget, and keep their records.
+
+    A bare `bench run` prunes LeNet-5 on handwritten digits with hbfp at all the track's targets, seed 0.
+    """
+    from bench.cli.run_command import Session
+    from bench.runner.jobs import Asked, resolve_device
+
+    asked = Asked(
+        methods=_names(method),
+        tracks=_names(track),
+        targets=tuple(target or ()),
+        seeds=tuple(dict.fromkeys(seed or ())),
+        settings=tuple(set_ or ()),
+        budget=budget,
+        device=resolve_device(device),
+        claims=_names(claim),
+    )
+    session = Session(store, _data_folder(data), wandb, executor, workers, quiet=as_json)
+    raise typer.Exit(session.run(asked, retry_failed, as_json))
+
+
+@app.command("list")
+def list_(
+    what: Annotated[
+        str, typer.Argument(help="methods, tracks, datasets, networks, claims, or a method: its settings.")
+    ],
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """List what is installed."""
+    from rich.console import Console
+
+    from bench.cli.list_command import catalogue, catalogue_table, unusable
+
+    rows = catalogue(what)
+    if as_json:
+        print(json.dumps(rows, indent=1))
+    else:
+        Console().print(catalogue_table(what, rows))
+    for complaint in unusable(what):
+        print(f"not usable: {complaint}", file=sys.stderr)
+
+
+@app.command()
+def show(
+    name: Annotated[str, typer.Argument(metavar="RUN", help="Run id, or the beginning of it or of its hash.")],
+    store: StoreOption = DEFAULT_STORE,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the record.")] = False,
+) -> None:
+    """Show one run: result, layers, ledger, settings and the command that makes it again."""
+    from rich.console import Console
+
+    from bench.cli.tables import show_record
+    from bench.records.store import Store
+
+    record = Store(store).find(name)
+    if as_json:
+        print(record.to_json(), end="")
+    else:
+        show_record(record, Console())
+
+
+@app.command()
+def leaderboard(
+    out: Annotated[Path, typer.Option(help="Folder to write.")] = Path("page"),
+    store: StoreOption = DEFAULT_STORE,
+    open_: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
+) -> None:
+    """Draw every track's table and plot, from the store and the committed results, as a folder that opens from disk."""
+    from bench.cli.run_command import draw_leaderboard
+
+    page, said = draw_leaderboard(store, out)
+    print(said)
+    if open_:
+        import webbrowser
+
+        webbrowser.open(page.resolve().as_uri())
+
+
+@app.command()
+def report(
+    out: Annotated[Path, typer.Option(help="Folder of the page.")] = Path("page"),
+    store: StoreOption = DEFAULT_STORE,
+    project: ProjectOption = "bench",
+    entity: EntityOption = None,
+) -> None:
+    """Make the leaderboard a W&B report, or update the one made before; without an account, the page alone."""
+    from bench.cli.run_command import all_records
+    from bench.leaderboard.wandb_report.report import make_report
+
+    reported = make_report(*all_records(store), out, project, entity)
+    print(reported.words())
+    raise typer.Exit(int(reported.done == "failed"))
+
+
+@app.command()
+def sync(store: StoreOption = DEFAULT_STORE, project: ProjectOption = "bench", entity: EntityOption = None) -> None:
+    """Upload a store's records to W&B, each once; what failed is tried again next time."""
+    from bench.tracking.mode import online_mode
+    from bench.tracking.sync import sync_store
+
+    synced = sync_store(store, online_mode(os.environ), project, entity)
+    print(synced.words())
+    raise typer.Exit(int(not synced.complete))
+
+
+@app.command()
+def claims(
+    names: Annotated[list[str] | None, typer.Argument(metavar="[CLAIM]...", help="Claims; default: all.")] = None,
+    store: StoreOption = DEFAULT_STORE,
+    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON array.")] = False,
+) -> None:
+    """Compare what papers claim with what was measured, from the store and the committed results."""
+    from bench.cli.run_command import all_records, print_verdicts
+    from bench.leaderboard.verdicts.verdicts import as_json as values
+    from bench.leaderboard.verdicts.verdicts import verdicts
+    from bench.specs.claim import claim_names, load_claim
+
+    found = verdicts([load_claim(name) for name in names or claim_names()], all_records(store)[0])
+    if as_json:
+        print(json.dumps([values(verdict) for verdict in found], indent=1))
+    else:
+        print_verdicts(found)
+
+
+@app.command()
+def verify(
+    name: Annotated[str, typer.Argument(metavar="RUN", help="Run id or its beginning, or the path of a record.")],
+    measure_only: Annotated[
+        bool, typer.Option("--measure-only", help="Only load the stored network and measure it.")
+    ] = False,
+    store: StoreOption = DEFAULT_STORE,
+    data: Annotated[Path | None, typer.Option(help="Data folder; default: BENCH_DATA, else the cache.")] = None,
+) -> None:
+    """Run a record's spec again and compare: bitwise on the same kind of CPU, within a stated tolerance elsewhere."""
+    from bench.checks.record.rerun import measure_again, run_again
+    from bench.cli.run_command import find_record, plain_progress
+
+    record, folder = find_record(name, store)
+    if measure_only:
+        verdict = measure_again(record, folder / "network.safetensors", _data_folder(data))
+    else:
+        verdict = run_again(record, _data_folder(data), plain_progress(record.run_id))
+    print(f"{record.run_id}: {verdict.words()}")
+    raise typer.Exit(0 if verdict.equal else 1)
+
+
+@app.command()
+def check(
+    method: Annotated[str, typer.Argument(help="Name of the method; with --results also all.")],
+    files: Annotated[
+        list[Path] | None, typer.Argument(metavar="[FILE]...", help="With --results: records, or folders of them.")
+    ] = None,
+    set_: Annotated[list[str] | None, typer.Option("--set", help="KEY=VALUE.")] = None,
+    results: Annotated[
+        bool, typer.Option("--results", help="Check the records FILE... instead: does what they say follow?")
+    ] = False,
+    data: Annotated[Path | None, typer.Option(help="With --results: data folder, to measure accuracy again.")] = None,
+) -> None:
+    """Check a method against the contract, or records of it: do the numbers follow from manifest and network?"""
+    if results != bool(files):
+        raise UsageError("records are checked by: bench check METHOD --results FILE...")
+    if results:
+        from bench.checks.record.audit import check_results
+
+        folder = _data_folder(data)
+        raise typer.Exit(check_results(method, files or [], folder if folder.is_dir() else None))
+    from bench.checks.method.kit import check_method
+
+    raise typer.Exit(check_method(method, tuple(set_ or ())))
+
+
+@app.command()
+def compare(
+    names: Annotated[list[str], typer.Argument(metavar="RUN RUN...", help="Run ids, their beginnings, or records.")],
+    store: StoreOption = DEFAULT_STORE,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Hold runs against each other: what differs, results with intervals, ledgers and layers side by side."""
+    from bench.cli.run_command import find_record
+    from bench.leaderboard.compare.compare import compare_runs
+    from bench.leaderboard.compare.compare_text import as_json as values
+    from bench.leaderboard.compare.compare_text import print_comparison
+
+    comparison = compare_runs([find_record(name, store)[0] for name in names])
+    if as_json:
+        print(json.dumps(values(comparison), indent=1))
+    else:
+        print_comparison(comparison)
+
+
+@app.command()
+def gate(
+    baseline: Annotated[Path, typer.Option(help="Folder of records to hold the store against.")],
+    store: StoreOption = DEFAULT_STORE,
+    track: Annotated[list[str] | None, typer.Option(help="Only these tracks.  [default: all]")] = None,
+    method: Annotated[list[str] | None, typer.Option(help="Only these methods.  [default: all]")] = None,
+    margin: Annotated[float, typer.Option(help="A fall of top-1 up to so many points never fails.")] = 1.0,
+    limit: Annotated[float, typer.Option(help="From so many points on it always does.")] = 2.0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of Markdown.")] = False,
+) -> None:
+    """Hold a store against a baseline, for CI: exit code 1 if sizes changed, accuracy fell, or nothing was compared."""
+    from bench.leaderboard.compare.gate import Rule, hold
+    from bench.leaderboard.compare.gate_text import as_json as values
+    from bench.leaderboard.compare.gate_text import as_markdown
+
+    found = hold(baseline, store, Rule(margin, limit), _names(track), _names(method))
+    print(json.dumps(values(found), indent=1) if as_json else as_markdown(found), end="\n" if as_json else "")
+    raise typer.Exit(0 if found.holds else 1)
+
+
+@new.command("method")
+def new_method(
+    name: Annotated[str, typer.Argument(help="What --method will call it.")],
+    kind: Annotated[str, typer.Option(help="structured or unstructured.")] = "structured",
+    folder: Annotated[
+        Path | None, typer.Option("--dir", help="Folder of a package of its own; default: this checkout of bench.")
+    ] = None,
+) -> None:
+    """Write a method that works, and its test, to begin from."""
+    from bench.cli.new_command import new_method as write
+
+    made = write(name, kind, folder)
+    print("\n".join(["wrote", *(f"  {path}" for path in made.paths), "next", *(f"  {each}" for each in made.commands)]))
+
+
+def main(arguments: list[str] | None = None) -> Any:
+    """Entry point of the `bench` command. Exit codes: 0 all ok, 1 a run failed, 2 wrong usage."""
+    try:
+        app(arguments, standalone_mode=True)
+    except BenchError as error:
+        print(f"bench: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("bench: interrupted. The same command goes on with what is not done.", file=sys.stderr)
+        sys.exit(130)

@@ -1,0 +1,238 @@
+"""`bench run` from a checked command to its last line: plan, runs, W&B, page, table, exit code."""
+
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+
+from bench.cli.progress import ProgressDisplay
+from bench.cli.tables import results_table
+from bench.errors import StoreError, unknown_name
+from bench.journal import interrupt as stopping
+from bench.records.record import Record, parse_record
+from bench.records.store import Store, Unreadable, each_record, read_records
+from bench.runner.forecast import overview
+from bench.runner.jobs import Asked, Job, make_plan
+from bench.runner.run import Workplace
+from bench.runner.suite import Executor, Outcome, check, run_suite
+from bench.tracking.mode import choose_mode
+from bench.tracking.tracker import Published, Tracker
+
+if TYPE_CHECKING:
+    from bench.leaderboard.verdicts.verdicts import Verdict
+
+__all__ = ["Session", "all_records", "draw_leaderboard", "find_record", "plain_progress", "print_verdicts"]
+
+
+_STOPPING = "stopping: each run is kept where it is (Ctrl-C again stops at once)"
+
+
+def all_records(store: Path) -> tuple[list[Record], list[Unreadable]]:
+    """Records of the store and the committed results, and what could not be read."""
+    committed, broken = read_records(_committed())
+    own, unreadable = read_records(store)
+    by_id = {record.run_id: record for record in (*committed, *own)}
+    return list(by_id.values()), [*broken, *unreadable]
+
+
+def draw_leaderboard(store: Path, out: Path) -> tuple[Path, str]:
+    """Writes the pages of the store and the committed results, record by record.
+
+    Returns:
+        The index, and what was drawn, for people.
+
+    Raises:
+        StoreError: `out` cannot be written.
+    """
+    from bench.leaderboard.pages.site import write_leaderboard
+
+    drawn: set[str] = set()
+    unreadable: list[Unreadable] = []
+
+    def records() -> Iterator[Record]:
+        for root in (_committed(), store):
+            for each in each_record(root):
+                if isinstance(each, Unreadable):
+                    unreadable.append(each)
+                else:
+                    drawn.add(each.run_id)
+                    yield each
+
+    page = write_leaderboard(records(), unreadable, out)
+    return page, f"{len(drawn)} records ({len(unreadable)} unreadable): {page}"
+
+
+def find_record(name: str, store: Path) -> tuple[Record, Path]:
+    """A record by run id or path, from the store or the committed results, and the folder that it lies in.
+
+    Raises:
+        StoreError: there is none, or it cannot be read.
+    """
+    path = Path(name)
+    if path.is_file():
+        return parse_record(path.read_bytes(), name), path.parent
+    for paths in (store.glob("*/record.json"), _committed().rglob("record.json")):
+        found = {each.parent.name: each for each in sorted(paths) if each.parent.name.startswith(path.name)}
+        if len(found) > 1 and path.name not in found:
+            raise StoreError(f"{name!r} names {len(found)} runs: {', '.join(found)}. Give more of the name.")
+        if found:
+            chosen = found.get(path.name) or next(iter(found.values()))
+            return parse_record(chosen.read_bytes(), str(chosen)), chosen.parent
+    record = Store(store).find(name)
+    return record, Store(store).folder(record.run_id)
+
+
+def print_verdicts(found: Sequence["Verdict"]) -> None:
+    """Verdicts as a table; below it why they are what they are and, for what was not run, the command."""
+    from bench.leaderboard.verdicts.verdict_columns import verdict_table
+
+    console = Console() if sys.stdout.isatty() else Console(width=220)
+    console.print(verdict_table(found))
+    for verdict in found:
+        name = f"{verdict.claim.name}, {verdict.number.measure} at {verdict.number.target}"
+        line = f"{name}: {verdict.word}: {verdict.why}"
+        if verdict.word == "not run":
+            hours = "" if verdict.hours is None else f" (about {verdict.hours:.2g} device-hours; {verdict.hours_basis})"
+            line += f". Run it: {verdict.command}{hours}"
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def plain_progress(label: str) -> Callable[[str, float], None]:
+    """Says each phase once, on standard error."""
+    said: list[str] = []
+
+    def report(phase: str, _share: float) -> None:
+        if phase not in said:
+            said.append(phase)
+            print(f"{label}: {phase}", file=sys.stderr, flush=True)
+
+    return report
+
+
+def _committed() -> Path:
+    return Path(str(files("bench.leaderboard") / "results"))
+
+
+def _executor(name: str, workers: int) -> Executor:
+    if name != "local":
+        raise unknown_name("executor", name, ["local"])
+    from bench.runner.workers import InProcess, LocalProcesses
+
+    return InProcess() if workers == 1 else LocalProcesses(workers)
+
+
+@dataclass
+class Session:
+    """One `bench run`.
+
+    Attributes:
+        store: folder of the runs.
+        data: data folder.
+        wandb: `auto`, `online`, `offline` or `off`.
+        executor: `local`.
+        workers: runs at the same time.
+        quiet: nothing on standard output but what is asked for.
+    """
+
+    store: Path
+    data: Path
+    wandb: str = "auto"
+    executor: str = "local"
+    workers: int = 1
+    quiet: bool = False
+
+    def run(self, asked: Asked, retry_failed: bool = False, as_json: bool = False) -> int:
+        """Runs the plan and reports.
+
+        Returns:
+            The exit code: 0 if all runs are ok, 1 if one is not, 130 if it was interrupted.
+
+        Raises:
+            UsageError: what was asked for cannot be done; nothing was started.
+        """
+        mode = choose_mode(self.wandb, os.environ)
+        executor = _executor(self.executor, self.workers)
+        jobs = make_plan(asked)
+        workplace = Workplace(Store(self.store), self.data)
+        check(jobs, workplace)
+        display = ProgressDisplay(len(jobs))
+        tracker = Tracker(mode, self.store, warn=lambda text: display.say(f"warning: {text}"))
+        for line in overview(jobs, workplace.store, read_records(self.store)[0], retry_failed).lines(self.workers):
+            display.say(line)
+        outcomes: list[Outcome] = []
+        published: list[Published] = []
+        interrupted = False
+        with stopping.graceful(message=_STOPPING), display.shown():
+            try:
+                for outcome in run_suite(jobs, workplace, executor, display.update, retry_failed):
+                    outcomes.append(outcome)
+                    display.finished(outcome.job, _words(outcome))
+                    if outcome.record is not None and outcome.fresh:
+                        network = workplace.store.folder(outcome.record.run_id) / "network.safetensors"
+                        sent = tracker.publish(outcome.record, network if network.is_file() else None)
+                        published += [sent] if sent else []
+            except KeyboardInterrupt:
+                interrupted = True
+        if interrupted:
+            display.say(f"interrupted after {len(outcomes)} of {len(jobs)} runs; the same command goes on from here.")
+        ordered = _in_order(outcomes, jobs)
+        records = [outcome.record for outcome in ordered if outcome.record is not None]
+        page = self._page()
+        if as_json:
+            print("[" + ",\n".join(record.to_json().rstrip() for record in records) + "]")
+        else:
+            self._report(records, published, page)
+            for outcome in ordered:
+                if outcome.record is None:
+                    print(f"{outcome.job.spec.run_id}: no record: {outcome.error}")
+        if interrupted:
+            return 130
+        return 0 if len(records) == len(jobs) and all(record.status == "ok" for record in records) else 1
+
+    def _page(self) -> Path:
+        from bench.leaderboard.pages.site import write_leaderboard
+
+        records, unreadable = read_records(self.store)
+        return write_leaderboard(records, unreadable, self.store / "page")
+
+    def _report(self, records: Sequence[Record], published: Sequence[Published], page: Path) -> None:
+        console = Console() if sys.stdout.isatty() else Console(width=200)
+        store = Store(self.store)
+        if records:
+            console.print(results_table(records))
+        for record in records:
+            if record.error:
+                last = record.error.strip().splitlines()[-1]
+                console.print(
+                    f"{record.run_id}: {record.status}: {last}", markup=False, highlight=False, soft_wrap=True
+                )
+        lines = [f"record  {store.record_path(record.run_id)}" for record in records]
+        lines += [f"W&B     {sent.where}" for sent in published]
+        lines.append(f"page    {page}")
+        for line in lines:
+            console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def _words(outcome: Outcome) -> str:
+    record = outcome.record
+    if record is None:
+        return outcome.error or "no record"
+    if not outcome.fresh:
+        again = " (again with --retry-failed)" if record.status == "failed" else ""
+        return f"done already: {record.status}{again}"
+    if record.pruned and record.dense and record.ratios:
+        return (
+            f"{record.status}, top-1 {record.dense.top1_test:.4f} -> {record.pruned.top1_test:.4f} "
+            f"at {record.ratios.macs:.4f} of the MACs"
+        )
+    return record.status
+
+
+def _in_order(outcomes: Sequence[Outcome], jobs: Sequence[Job]) -> list[Outcome]:
+    place = {job.spec.run_id: number for number, job in enumerate(jobs)}
+    return sorted(outcomes, key=lambda outcome: place[outcome.job.spec.run_id])

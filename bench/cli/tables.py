@@ -1,0 +1,113 @@
+"""Tables for a terminal: what runs came to, in numbers with units."""
+
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.table import Table
+
+from bench.records.record import Measured, Record
+
+__all__ = ["quantity", "results_table", "show_record"]
+
+
+def quantity(value: float) -> str:
+    """A count in three or four digits with its prefix: 2293000 is `2.293 M`."""
+    for factor, prefix in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if value >= factor:
+            return f"{value / factor:.4g} {prefix}"
+    return f"{value:.4g}"
+
+
+def _latency(measured: Measured) -> str:
+    return " / ".join(f"{row.median_seconds * 1e3:.3g}" for row in measured.latency)
+
+
+def results_table(records: Sequence[Record]) -> Table:
+    """One row a record: accuracy before and after, sizes, latency, and what was spent."""
+    table = Table(caption="top-1 on test; latency in ms at batch 1 / larger batch; spent: of the budget", expand=False)
+    table.add_column("method", no_wrap=True)
+    table.add_column("target", no_wrap=True)
+    for name in (
+        "seed",
+        "dense top-1",
+        "pruned top-1",
+        "MACs",
+        "kept",
+        "params",
+        "dense ms",
+        "pruned ms",
+        "spent",
+        "device s",
+    ):
+        table.add_column(name, justify="right")
+    table.add_column("status", no_wrap=True)
+    for record in records:
+        cells = [record.method, record.target, str(record.seed)]
+        if record.dense and record.pruned and record.ratios:
+            cells += [
+                f"{record.dense.top1_test:.4f}",
+                f"{record.pruned.top1_test:.4f}",
+                quantity(record.pruned.macs),
+                f"{record.ratios.macs:.4f}",
+                quantity(record.pruned.nonzero),
+                _latency(record.dense),
+                _latency(record.pruned),
+            ]
+        else:
+            cells += ["-"] * 7
+        total = record.ledger.get("total")
+        cells += [spent_text(record), f"{total.device_seconds:.1f}" if total else "-", _status(record)]
+        table.add_row(*cells)
+    return table
+
+
+def spent_text(record: Record) -> str:
+    """What was spent of the budget, in its unit."""
+    unit = "ep" if record.budget.unit == "dense_epochs" else "s"
+    spent = record.spent
+    return "-" if spent is None else f"{spent:.4g} of {record.budget.amount:g} {unit}"
+
+
+def _status(record: Record) -> str:
+    colour = {"ok": "green", "failed": "red", "invalid": "red"}.get(record.status, "yellow")
+    return f"[{colour}]{record.status}[/]"
+
+
+def show_record(record: Record, console: Console) -> None:
+    """Everything a person wants to know of one record."""
+    console.print(f"[bold]{record.run_id}[/]  {_status(record)}")
+    if record.error:
+        console.print(record.error, markup=False, highlight=False)
+    console.print(results_table([record]))
+    if record.layers:
+        layers = Table(title="layers")
+        for name in ("layer", "width before", "width after", "params", "nonzero", "MACs"):
+            layers.add_column(name, justify="left" if name == "layer" else "right")
+        for row in record.layers:
+            layers.add_row(
+                row.name,
+                str(row.width_before),
+                str(row.width_after),
+                str(row.params),
+                str(row.nonzero),
+                str(row.macs),
+            )
+        console.print(layers)
+    ledger = Table(title="ledger")
+    for name in ("phase", "steps", "images trained", "images forward", "MACs", "device s"):
+        ledger.add_column(name, justify="left" if name == "phase" else "right")
+    for phase, spent in record.ledger.items():
+        ledger.add_row(
+            phase,
+            str(spent.steps),
+            str(spent.images_trained),
+            str(spent.images_forward),
+            quantity(spent.macs),
+            f"{spent.device_seconds:.2f}",
+        )
+    console.print(ledger)
+    for name, reason in record.left_out.items():
+        console.print(f"not offered: {name}: {reason}", markup=False, highlight=False)
+    for name, value in record.config.items():
+        console.print(f"  {name} = {value}", markup=False, highlight=False)
+    console.print(f"run it again: {record.manifest.get('command', '')}", markup=False, highlight=False, soft_wrap=True)

@@ -1,0 +1,248 @@
+"""One run's result: JSON, schema-versioned, complete enough to run again.
+
+A record is written once, whole, at the end of a run, whatever its end was. Everything else (the page, W&B, the
+comparison) is made from records alone.
+"""
+
+import json
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from bench.errors import StoreError
+from bench.specs.track import describe
+
+__all__ = ["SCHEMA", "LatencyRow", "Layer", "Measured", "Point", "Record", "Status", "parse_record"]
+
+SCHEMA: Literal[1] = 1
+
+Status = Literal["ok", "missed-target", "undertrained", "failed", "invalid"]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Count = Annotated[int, Field(ge=0, le=2**63 - 1)]
+Seconds = Annotated[float, Field(ge=0, le=1e12)]
+Ratio = Annotated[float, Field(ge=0, le=1e12)]
+Text = Annotated[str, Field(max_length=20_000)]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._=:,+-]*$", max_length=200)]
+
+ERROR_LENGTH = 200_000
+
+
+def _printable(text: Any) -> Any:
+    """The end of an error's text, which says most, with what UTF-8 cannot hold escaped: it must fit into a record."""
+    return text.encode("utf-8", "backslashreplace").decode()[-ERROR_LENGTH:] if isinstance(text, str) else text
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class LatencyRow(_Part):
+    """Time of one forward pass at one batch size, in inference mode after warm-up."""
+
+    batch: Count
+    median_seconds: Seconds
+    iqr_seconds: Seconds
+    runs: Count
+
+
+class Measured(_Part):
+    """A network, measured.
+
+    Attributes:
+        top1_val, top1_test: top-1 accuracy as fractions; test is looked at once, here.
+        top5_val, top5_test: top-5, where there are more than ten classes.
+        loss_val: mean cross-entropy on validation; None where it is not finite.
+        correct_test: per-image correct bits of the test split, base64 of packed bits.
+        macs: multiply-accumulates of one image forward.
+        macs_nonzero: the same, counting nonzero weights only.
+        macs_convolutions: those of convolutions alone, as some papers count; None in records without this count.
+        params, nonzero: parameters, and those that are not zero.
+        weights, weights_nonzero: the same without biases and normalisation; None in records that have no such count.
+        bytes: size of the stored tensors.
+        peak_bytes: peak memory of one inference batch of the track's latency batch, weights included.
+        latency: at batch 1 and the track's larger batch.
+        weights_sha256: over names, shapes and values of all tensors.
+    """
+
+    top1_val: Fraction
+    top1_test: Fraction
+    top5_val: Fraction | None = None
+    top5_test: Fraction | None = None
+    loss_val: float | None = None
+    correct_test: str
+    macs: Count
+    macs_nonzero: Count
+    macs_convolutions: Count | None = None
+    params: Count
+    nonzero: Count
+    weights: Count | None = None
+    weights_nonzero: Count | None = None
+    bytes: Count
+    peak_bytes: Count
+    latency: tuple[LatencyRow, ...]
+    weights_sha256: str
+
+
+class Ratios(_Part):
+    """The pruned network against the dense one.
+
+    Attributes:
+        macs, params: share that is kept.
+        compression: dense parameters / nonzero pruned parameters, biases included.
+        compression_weights: the same without biases and normalisation, as some papers count.
+        filters_removed: share of all prunable channels that is gone.
+        filters_removed_by_layer: mean over the prunable layers of the share of each that is gone.
+    """
+
+    macs: Ratio
+    params: Ratio
+    compression: Ratio
+    compression_weights: Ratio | None = None
+    filters_removed: Fraction
+    filters_removed_by_layer: Fraction | None = None
+
+
+class Layer(_Part):
+    """One layer's output width before and after, and its nonzero parameters after."""
+
+    name: Text
+    width_before: Count
+    width_after: Count
+    params: Count
+    nonzero: Count
+    macs: Count
+
+
+class Point(_Part):
+    """One point of a run's curve: the end of an epoch.
+
+    Attributes:
+        phase: `dense`, `prune`, `finetune`, or `search` for what a method logs between.
+        epoch: epochs of training so far, in passes over the training split.
+        spent: of the budget so far, in its unit.
+        values: scalars by name: `train_loss`, `top1_val`, `learning_rate`, `macs`, and what the method logs.
+    """
+
+    phase: Literal["dense", "prune", "search", "finetune"]
+    epoch: float
+    spent: float
+    values: dict[str, float | None]
+
+
+class BudgetRow(_Part):
+    """The budget, one number for every row of a track.
+
+    Attributes:
+        amount: in `unit`, the dense network's training included.
+        unit: which unit binds.
+        dense_epoch_macs: MACs of one dense epoch, by which MACs become dense epochs; 0 where a run failed before
+            its network was built.
+    """
+
+    amount: Ratio
+    unit: Literal["dense_epochs", "device_seconds"]
+    dense_epoch_macs: Count = 0
+
+
+class Spent(_Part):
+    """One phase of the ledger."""
+
+    steps: Count
+    images_forward: Count
+    images_trained: Count
+    macs: Count
+    device_seconds: Seconds
+
+
+class Record(_Part):
+    """One run's result. Fields as in the JSON file.
+
+    Attributes:
+        schema_version: version of this layout (`schema` in JSON).
+        run_id: hash over everything that decides the result, behind a readable prefix.
+        status: `ok`, `missed-target`, `undertrained`, `failed` or `invalid`; only `ok` is ranked.
+        error: what went wrong, with the traceback; None for the rest.
+        method, kind, control: the method's name and what it is.
+        config: the method's settings, all of them.
+        track, track_fields: the track's name and all its fields as they were used.
+        target, seed: what was asked for.
+        dense, pruned: the networks, measured; None where a failed run did not get that far.
+        ratios, layers, left_out: sizes; channel groups that were not offered, with the reason.
+        budget, ledger: what could be spent and what was, by phase and in `total`.
+        curve: by epoch.
+        manifest: package version, git commit and dirty flag, libraries, hardware, threads, data fingerprint, dense
+            checkpoint hash, the exact command.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, populate_by_name=True)
+
+    schema_version: Annotated[Literal[1], Field(alias="schema")] = SCHEMA
+    run_id: Name
+    status: Status
+    error: Annotated[str, BeforeValidator(_printable)] | None = None
+    method: Name
+    kind: Literal["structured", "unstructured"]
+    control: bool
+    config: dict[str, Any]
+    track: Name
+    track_fields: dict[str, Any]
+    target: Name
+    seed: Annotated[int, Field(ge=0, lt=2**63)]
+    dense: Measured | None = None
+    pruned: Measured | None = None
+    ratios: Ratios | None = None
+    layers: tuple[Layer, ...] = ()
+    left_out: dict[str, str] = {}
+    budget: BudgetRow
+    ledger: dict[Literal["dense", "prune", "search", "finetune", "total"], Spent]
+    curve: tuple[Point, ...] = ()
+    manifest: dict[str, Any]
+
+    @property
+    def spent(self) -> float | None:
+        """What was spent, in the budget's unit; None where a run failed before anything was charged."""
+        total = self.ledger.get("total")
+        if total is None:
+            return None
+        if self.budget.unit == "device_seconds":
+            return total.device_seconds
+        return total.macs / self.budget.dense_epoch_macs if self.budget.dense_epoch_macs else None
+
+    @property
+    def spent_share(self) -> float | None:
+        """Share of the budget that was spent; None where that is not known, or there was no budget."""
+        return None if self.spent is None or not self.budget.amount else self.spent / self.budget.amount
+
+    def to_json(self) -> str:
+        """The record as indented JSON, with a final newline."""
+        return self.model_dump_json(by_alias=True, indent=1) + "\n"
+
+
+def parse_record(content: bytes, source: str) -> Record:
+    """A record from JSON.
+
+    Raises:
+        StoreError: not a record of this schema; the text names `source`, the field and what is wrong with it.
+    """
+    try:
+        record = Record.model_validate_json(content)
+    except (ValidationError, RecursionError, ValueError) as error:
+        other = _schema_of(content)
+        if other != SCHEMA:
+            raise StoreError(
+                f"record {source}: schema {other}, but this version of bench reads schema {SCHEMA}. "
+                "Run it again, or read it with the version that its manifest names."
+            ) from None
+        why = describe(error) if isinstance(error, ValidationError) else str(error)
+        raise StoreError(f"record {source}: {why}") from None
+    return record
+
+
+def _schema_of(content: bytes) -> int:
+    """The schema that a record says it has; the present one where it says none that can be read."""
+    try:
+        fields = json.loads(content)
+    except (RecursionError, ValueError):
+        return SCHEMA
+    found = fields.get("schema") if isinstance(fields, dict) else None
+    return found if type(found) is int else SCHEMA

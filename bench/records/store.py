@@ -1,0 +1,223 @@
+"""The store: a folder of runs, each whole or not there at all.
+
+    STORE/RUN_ID/record.json           the result, written last
+    STORE/RUN_ID/network.safetensors   the pruned network: architecture and weights
+    STORE/dense/KEY/                   dense networks that runs share
+    STORE/wandb/                       offline W&B runs
+    STORE/.locks/                      one lock a run, so that two commands do not do the same work at once
+
+A file gets its name by an atomic rename after its content is on disk, so a process killed at any moment leaves
+either the old file or the new one.
+"""
+
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+from safetensors import SafetensorError
+
+from bench.errors import StoreError, unknown_name
+from bench.records.record import Record, parse_record
+
+__all__ = ["Store", "Unreadable", "each_record", "read_records", "sweep", "write_atomically", "write_text"]
+
+_RESERVED = {"dense", "page", "wandb"}
+
+
+@dataclass(frozen=True)
+class Unreadable:
+    """A record that could not be read, and why."""
+
+    path: Path
+    reason: str
+
+
+def write_atomically(path: Path, write: Callable[[Path], None], durable: bool = True) -> None:
+    """Lets `write` fill a temporary file beside `path`, then renames it to `path`.
+
+    Args:
+        path: the file; its folder is made.
+        write: writes the file whose path it is given.
+        durable: wait until the content is on disk, so that it survives a power cut and not only a kill.
+
+    Raises:
+        StoreError: the folder cannot be written, or the disk is full; nothing is left behind.
+    """
+    temporary: Path | None = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+        os.close(handle)
+        temporary = Path(name)
+        write(temporary)
+        if durable:
+            with temporary.open("rb") as file:
+                os.fsync(file.fileno())
+        temporary.chmod(0o644)
+        temporary.replace(path)
+    except (OSError, SafetensorError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise StoreError(f"cannot write {path}: {reason}. Free some space, or give another folder.") from None
+    finally:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+
+
+def sweep(folder: Path) -> None:
+    """Removes what killed processes left of their writes; for whoever alone writes into the folder."""
+    for part in folder.glob(".*.part"):
+        part.unlink(missing_ok=True)
+
+
+class Store:
+    """Runs below one folder."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def prepare(self) -> None:
+        """Makes the folder and checks that it can be written.
+
+        Raises:
+            StoreError: it cannot; the text says why and what to do.
+        """
+        made = not self.root.exists()
+        try:
+            (self.root / ".locks").mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=self.root):
+                pass
+        except OSError as error:
+            if made and self.root.is_dir() and not any(self.root.iterdir()):
+                self.root.rmdir()
+            raise StoreError(
+                f"store {str(self.root)!r} cannot be written: {error.strerror or error}. Give a folder of your own "
+                "with --store DIR."
+            ) from None
+
+    def folder(self, run_id: str) -> Path:
+        """The folder of a run (it may not exist yet)."""
+        return self.root / run_id
+
+    def record_path(self, run_id: str) -> Path:
+        """Where a run's record is, or will be."""
+        return self.folder(run_id) / "record.json"
+
+    def dense_folder(self, key: str) -> Path:
+        """The folder of a dense network that runs share."""
+        return self.root / "dense" / key
+
+    @contextmanager
+    def lock(self, name: str, waiting: Callable[[], None] = lambda: None) -> Iterator[None]:
+        """Holds the lock called `name`; `waiting` is called once if another process has it."""
+        self.prepare()
+        lock = FileLock(self.root / ".locks" / f"{name}.lock")
+        try:
+            try:
+                lock.acquire(timeout=0)
+            except Timeout:
+                waiting()
+                lock.acquire()
+        except OSError as error:
+            raise StoreError(f"cannot lock {lock.lock_file}: {error.strerror or error}. Free some space.") from None
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def write(self, record: Record) -> Path:
+        """Writes a record, atomically; an earlier one with the same id is replaced.
+
+        Returns:
+            The path of the record.
+        """
+        path = self.record_path(record.run_id)
+        write_text(path, record.to_json())
+        return path
+
+    def read(self, run_id: str) -> Record | None:
+        """The record of a run; None where there is none yet.
+
+        Raises:
+            StoreError: there is one, but it cannot be read.
+        """
+        path = self.record_path(run_id)
+        try:
+            content = path.read_bytes()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise StoreError(f"cannot read {path}: {error.strerror}") from None
+        record = parse_record(content, str(path))
+        if record.run_id != run_id:
+            raise StoreError(f"record {path}: it says run_id {record.run_id!r}, but lies in the folder of {run_id!r}.")
+        return record
+
+    def records(self) -> tuple[list[Record], list[Unreadable]]:
+        """All records, by run id, and what could not be read."""
+        return read_records(self.root)
+
+    def find(self, prefix: str) -> Record:
+        """The record whose run id begins with `prefix` (the whole id, its hash alone, or a beginning of either).
+
+        Raises:
+            StoreError: none or several match; those are listed.
+        """
+        if not self.root.is_dir():
+            raise StoreError(f"no store at {str(self.root)!r}. Run something first, or give --store DIR.")
+        names = [path.parent.name for path in sorted(self.root.glob("*/record.json"))]
+        matches = [n for n in names if n == prefix] or [
+            n for n in names if n.startswith(prefix) or n.rpartition("-")[2].startswith(prefix)
+        ]
+        if len(matches) > 1:
+            raise StoreError(f"{prefix!r} names {len(matches)} runs: {', '.join(matches)}. Give more of the name.")
+        if not matches:
+            raise unknown_name("run", prefix, names)
+        record = self.read(matches[0])
+        assert record is not None
+        return record
+
+
+def read_records(root: Path) -> tuple[list[Record], list[Unreadable]]:
+    """All records below `root`, and what could not be read."""
+    records: dict[str, Record] = {}
+    unreadable = []
+    for each in each_record(root):
+        if isinstance(each, Unreadable):
+            unreadable.append(each)
+        else:
+            records[each.run_id] = each
+    return list(records.values()), unreadable
+
+
+def each_record(root: Path) -> Iterator[Record | Unreadable]:
+    """The records below `root` and what could not be read, one after the other: a store may not fit into memory."""
+    for path in sorted(root.rglob("record.json")):
+        if path.relative_to(root).parts[0] in _RESERVED:
+            continue
+        try:
+            record = parse_record(path.read_bytes(), str(path))
+        except (StoreError, OSError) as error:
+            yield Unreadable(path, str(error))
+            continue
+        if record.run_id != path.parent.name:
+            reason = f"record {path}: it says run_id {record.run_id!r}, but lies in the folder of {path.parent.name!r}."
+            yield Unreadable(path, reason)
+            continue
+        yield record
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a text file, whole or not at all.
+
+    Raises:
+        StoreError: the folder cannot be written, or the disk is full.
+    """
+
+    def write(temporary: Path) -> None:
+        temporary.write_text(text, encoding="utf-8")
+
+    write_atomically(path, write)

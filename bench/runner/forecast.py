@@ -1,0 +1,103 @@
+"""What a plan will do and how long it may take, from the records that are there."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+
+from bench.records.record import Record
+from bench.records.store import Store
+from bench.runner.jobs import Job
+from bench.runner.run import journal_folder
+
+__all__ = ["Overview", "overview"]
+
+_MEASURE_SECONDS = 2.0  # measuring, writing and publishing one run
+
+
+@dataclass(frozen=True)
+class Overview:
+    """A plan before it runs.
+
+    Attributes:
+        total, done, interrupted, failed: numbers of runs; interrupted ones are taken up, failed ones are there.
+        todo: runs that will be carried out.
+        seconds: estimated time of those on one worker; None where nothing comparable has been run.
+        stale: journals of interrupted runs of the same names with other code or settings.
+    """
+
+    total: int
+    done: int
+    interrupted: int
+    failed: int
+    todo: int
+    seconds: float | None
+    stale: tuple[Path, ...]
+
+    def lines(self, workers: int) -> list[str]:
+        """For people, one or two lines."""
+        parts = [f"{self.done} done already"] if self.done else []
+        parts += [f"{self.failed} failed before (--retry-failed runs them again)"] if self.failed else []
+        parts += [f"{self.interrupted} interrupted and taken up"] if self.interrupted else []
+        parts.append(f"{self.todo} to run")
+        if self.todo and self.seconds is not None:
+            parts.append(f"about {_duration(self.seconds / min(workers, self.todo))} by earlier runs")
+        lines = [f"plan: {self.total} run{'s' * (self.total != 1)}: {', '.join(parts)}"]
+        lines += [
+            f"note: {path} is of an interrupted run with other code or settings, and is not taken up; delete it if it "
+            "is not needed"
+            for path in self.stale
+        ]
+        return lines
+
+
+def overview(jobs: Sequence[Job], store: Store, records: Sequence[Record], retry_failed: bool) -> Overview:
+    """Looks at a plan and at what the store holds."""
+    by_id = {record.run_id: record for record in records}
+    failed = [job for job in jobs if (r := by_id.get(job.spec.run_id)) is not None and r.status == "failed"]
+    absent = [job for job in jobs if job.spec.run_id not in by_id]
+    todo = [*absent, *failed] if retry_failed else absent
+    interrupted = [job for job in absent if journal_folder(store, job.spec).is_dir()]
+    guesses = [_seconds(job, records) for job in todo]
+    known = [guess for guess in guesses if guess is not None]
+    return Overview(
+        total=len(jobs),
+        done=len(jobs) - len(absent) - len(failed),
+        interrupted=len(interrupted),
+        failed=0 if retry_failed else len(failed),
+        todo=len(todo),
+        seconds=sum(known) / len(known) * len(todo) if known else None,
+        stale=_stale(jobs, store),
+    )
+
+
+def _seconds(job: Job, records: Sequence[Record]) -> float | None:
+    """The median time of like runs: same track and budget, and same method and target if there are any."""
+    like = [
+        record
+        for record in records
+        if record.track == job.spec.track.name
+        and record.track_fields.get("budget") == job.spec.track.budget.model_dump(mode="json")
+        and record.pruned is not None
+        and {"dense", "total"} <= record.ledger.keys()
+    ]
+    same = [r for r in like if (r.method, r.target) == (job.spec.method, str(job.spec.target))] or like
+    times = [r.ledger["total"].device_seconds - r.ledger["dense"].device_seconds for r in same]
+    return median(times) + _MEASURE_SECONDS if times else None
+
+
+def _stale(jobs: Sequence[Job], store: Store) -> tuple[Path, ...]:
+    wanted = {job.spec.run_id for job in jobs}
+    labels = {run_id.rpartition("-")[0] for run_id in wanted}
+    found = sorted(store.root.glob("*/journal/head.json"))
+    return tuple(
+        path.parent
+        for path in found
+        if path.parent.parent.name not in wanted and path.parent.parent.name.rpartition("-")[0] in labels
+    )
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -1,0 +1,271 @@
+"""What a command means: methods x tracks x targets x seeds, resolved into jobs, all checked before any work starts."""
+
+import json
+import shlex
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from pydantic import ValidationError
+
+from bench.errors import UsageError, unknown_name
+from bench.plugins import discover
+from bench.runner.manifest import device_class
+from bench.specs.budget import Request, Unit
+from bench.specs.claim import Claim, load_claim
+from bench.specs.run import RunSpec, source_sha256
+from bench.specs.target import Target
+from bench.specs.track import Track, describe, load_track
+from bench.trial.method import Config, Method, Observer
+
+__all__ = ["Asked", "Job", "make_plan", "method_class", "method_classes"]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A `bench run` command, as it was typed.
+
+    Attributes:
+        methods: names; `all` for every method that is installed.
+        tracks: names of tracks, or TOML files.
+        targets: such as `macs=0.5`; empty for the track's own.
+        seeds: of the runs.
+        settings: `KEY=VALUE` for every method that has it, `METHOD.KEY=VALUE` for one.
+        budget: `30ep`, `600s`, `dense_epochs`, `device_seconds`, or None for the track's own.
+        device: `cpu` or `cuda`.
+        claims: names of claims, or TOML files, instead of tracks; each brings its targets, settings and budget.
+
+    Without methods and seeds, a claim's own are run (with the `dense` control), else `hbfp` and seed 0.
+    """
+
+    methods: tuple[str, ...] = ()
+    tracks: tuple[str, ...] = ()
+    targets: tuple[str, ...] = ()
+    seeds: tuple[int, ...] = ()
+    settings: tuple[str, ...] = ()
+    budget: str | None = None
+    device: Literal["cpu", "cuda"] = "cpu"
+    claims: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run to be done.
+
+    Attributes:
+        spec: the run.
+        command: makes this one row again.
+        observers: those of the whole plan, so that a dense network is trained once for all methods.
+    """
+
+    spec: RunSpec
+    command: str
+    observers: tuple[type[Observer], ...] = ()
+
+    @property
+    def label(self) -> str:
+        """For people: method, track, target and seed."""
+        target = "" if self.spec.target.measure == "none" else f" {self.spec.target}"
+        return f"{self.spec.method} {self.spec.track.name}{target} seed {self.spec.seed}"
+
+
+def method_classes() -> dict[str, type[Method]]:
+    """All methods by name, controls first."""
+    found: dict[str, type[Method]] = discover("bench.methods", "bench.methods", Method).classes
+    return dict(sorted(found.items(), key=lambda each: (not each[1].control, each[0])))
+
+
+def method_class(name: str) -> type[Method]:
+    """The method called `name`.
+
+    Raises:
+        UsageError: there is none; the near names are listed.
+    """
+    found: type[Method] = discover("bench.methods", "bench.methods", Method).get(name)
+    return found
+
+
+def make_plan(asked: Asked) -> list[Job]:
+    """The jobs of a command, methods together, seeds apart, each run once.
+
+    Raises:
+        UsageError: a name, a setting, a target, a budget or a track file is wrong.
+    """
+    if asked.claims:
+        return [job for name in dict.fromkeys(asked.claims) for job in _claimed(load_claim(name), name, asked)]
+    wanted = asked.methods or ("hbfp",)
+    names = tuple(method_classes()) if "all" in wanted else tuple(dict.fromkeys(wanted))
+    methods = {name: method_class(name) for name in names}
+    configs = _configs(methods, asked.settings)
+    observers = _observers(methods.values())
+    jobs: dict[str, Job] = {}
+    for track_name in dict.fromkeys(asked.tracks or ("digits-lenet5",)):
+        track, unit = _budgeted(load_track(track_name), asked.budget)
+        for name, method in methods.items():
+            for target in _targets(method, track, asked):
+                for seed in asked.seeds or (0,):
+                    spec = _spec(method, configs[name], track, unit, target, seed, asked)
+                    jobs[spec.run_id] = Job(spec, _command(spec, method, track_name, asked), observers)
+    if not jobs:
+        raise UsageError("nothing to run: no target fits these methods. Give one with --target.")
+    return list(jobs.values())
+
+
+def _claimed(claim: Claim, given: str, asked: Asked) -> list[Job]:
+    """The jobs of a claim: its method and rivals at the targets of its numbers, and the `dense` control."""
+    for option, value in (
+        ("--track", asked.tracks),
+        ("--budget", asked.budget),
+        ("--set", asked.settings),
+    ):
+        if value:
+            raise UsageError(f"{option} does not go with --claim: a claim brings its own. Leave one of them out.")
+    every = (*claim.methods, "dense")
+    if wrong := [name for name in asked.methods if name not in every]:
+        raise unknown_name(f"method of claim {claim.name}", wrong[0], every)
+    targets = [str(Target.parse(text)) for text in asked.targets]
+    if wrong := [text for text in targets if text not in claim.track.targets]:
+        raise unknown_name(f"target of claim {claim.name}", wrong[0], claim.track.targets)
+    methods = {name: method_class(name) for name in every if name in (asked.methods or every)}
+    configs = _configs(methods, claim.setting_words() if claim.method in methods else ())
+    observers = _observers(methods.values())
+    jobs: dict[str, Job] = {}
+    for name, method in methods.items():
+        named = [number.target for number in claim.numbers if name in (claim.method, number.rival)]
+        for text in dict.fromkeys(named) if name != "dense" else ["none"]:
+            if targets and text not in targets and name != "dense":
+                continue
+            for seed in asked.seeds or claim.seeds:
+                spec = _spec(method, configs[name], claim.track, "dense_epochs", Target.parse(text), seed, asked)
+                words = ["bench", "run", "--claim", given, "--method", name, "--seed", str(seed)]
+                words += ["--target", text] if name != "dense" else []
+                words += ["--device", asked.device] if asked.device != "cpu" else []
+                jobs[spec.run_id] = Job(spec, shlex.join(words), observers)
+    return list(jobs.values())
+
+
+def _spec(
+    method: type[Method], config: dict[str, Any], track: Track, unit: Unit, target: Target, seed: int, asked: Asked
+) -> RunSpec:
+    if not 0 <= seed < 2**63:
+        raise UsageError(f"seed {seed} is out of range. Use 0 to 2**63 - 1.")
+    return RunSpec(
+        method=method.name,
+        config=config,
+        method_sha256=source_sha256(method.__module__),
+        track=track,
+        unit=unit,
+        target=target,
+        seed=seed,
+        device=asked.device,
+        device_class=device_class(asked.device),
+    )
+
+
+def _observers(methods: Iterable[type[Method]]) -> tuple[type[Observer], ...]:
+    return tuple(dict.fromkeys(each for method in methods for each in method.observers))
+
+
+def _targets(method: type[Method], track: Track, asked: Asked) -> list[Target]:
+    """The targets that a method is run at: those of the command, else the track's own for its kind."""
+    if method.targets == "none":
+        return [Target("none")]
+    wanted = [Target.parse(text) for text in asked.targets] if asked.targets else list(track.parsed_targets)
+    if any(target.measure == "none" for target in wanted):
+        raise UsageError(f"target none is for the dense control; {method.name} needs macs=R, params=R or auto.")
+    unstructured = method.kind == "unstructured"
+    measures = {"params"} if unstructured else {"macs", "params"} if asked.targets else {"macs"}
+    if method.targets == "any" and (unstructured or asked.targets):
+        measures.add("auto")
+    fitting = [target for target in wanted if target.measure in measures]
+    named = "all" not in asked.methods
+    if not fitting and named and (asked.targets or len(asked.methods) <= 1):
+        raise UsageError(
+            f"{method.name} is {method.kind} and cannot be run at {', '.join(str(t) for t in wanted)}. "
+            f"Give --target {'params=0.1' if unstructured else 'macs=0.5'}."
+        )
+    return fitting
+
+
+def _budgeted(track: Track, text: str | None) -> tuple[Track, Unit]:
+    if text is None:
+        return track, "dense_epochs"
+    request = Request.parse(text)
+    if request.amount is not None:
+        return track.scaled(request.amount, request.unit), request.unit
+    if request.unit == "device_seconds" and track.budget.device_seconds is None:
+        raise UsageError(f"track {track.name!r} has no budget in device_seconds. Give one: --budget 600s.")
+    return track, request.unit
+
+
+def _configs(methods: dict[str, type[Method]], settings: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Each method's settings, all of them, as JSON values."""
+    given: dict[str, dict[str, str]] = {name: {} for name in methods}
+    for setting in settings:
+        key, equals, value = setting.partition("=")
+        if not equals:
+            raise UsageError(f"--set {setting!r}: write KEY=VALUE, or METHOD.KEY=VALUE for one method.")
+        owner, dot, field = key.rpartition(".")
+        owners = [owner] if dot else [name for name, method in methods.items() if key in method.Config.model_fields]
+        if dot and owner not in methods:
+            raise UsageError(f"--set {setting!r}: {owner!r} is not among the methods: {', '.join(methods)}.")
+        known = {name for method in methods.values() for name in method.Config.model_fields}
+        for name in owners:
+            if field not in methods[name].Config.model_fields:
+                raise unknown_name(f"setting of {name}", field, methods[name].Config.model_fields)
+            given[name][field] = value
+        if not owners:
+            raise unknown_name(f"setting of {', '.join(methods)}", key, known)
+    configs = {}
+    for name, method in methods.items():
+        try:
+            configs[name] = _validated(method.Config, given[name]).model_dump(mode="json")
+        except ValidationError as error:
+            raise UsageError(f"settings of {name}: {describe(error)}") from None
+    return configs
+
+
+def _validated(config: type[Config], texts: dict[str, str]) -> Config:
+    """The settings from text: read by pydantic, and as JSON what it does not take so (a number in a `Literal`)."""
+    try:
+        return config.model_validate(texts)
+    except ValidationError as error:
+        wrong = {each["loc"][0] for each in error.errors() if each["loc"]}
+        return config.model_validate({name: _json(text) if name in wrong else text for name, text in texts.items()})
+
+
+def _json(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def _command(spec: RunSpec, method: type[Method], track: str, asked: Asked) -> str:
+    """The exact command that makes one row again."""
+    words = ["bench", "run", "--method", spec.method, "--track", track, "--seed", str(spec.seed)]
+    if spec.target.measure != "none":
+        words += ["--target", str(spec.target)]
+    if asked.budget is not None:
+        words += ["--budget", asked.budget]
+    if asked.device != "cpu":
+        words += ["--device", asked.device]
+    for name, field in method.Config.model_fields.items():
+        if spec.config[name] != field.default:
+            words += ["--set", f"{name}={spec.config[name]}"]
+    return shlex.join(words)
+
+
+def resolve_device(text: str) -> Literal["cpu", "cuda"]:
+    """`auto`, `cpu` or `cuda` as a device that is there.
+
+    Raises:
+        UsageError: another word, or `cuda` where there is none.
+    """
+    import torch
+
+    if text not in ("auto", "cpu", "cuda"):
+        raise unknown_name("device", text, ["auto", "cpu", "cuda"])
+    if text == "cuda" and not torch.cuda.is_available():
+        raise UsageError("device 'cuda': PyTorch sees no GPU here. Use --device cpu, or install its CUDA build.")
+    return "cuda" if text != "cpu" and torch.cuda.is_available() else "cpu"

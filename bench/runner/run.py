@@ -1,0 +1,249 @@
+"""One run, from its spec to its record: the only place that knows the order of the steps (design: data, dense
+network, `prune`, fine-tuning, the target, measuring, the record)."""
+
+import shutil
+import traceback
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import torch
+
+from bench.data.splits import Data, check_augmentation, load_data
+from bench.errors import BenchError, DataError, GuardViolation, StoreError, UsageError
+from bench.journal.files import FileJournal, JournalRefused
+from bench.journal.protocol import Journal
+from bench.measure.latency import Latency
+from bench.measure.macs import count_macs
+from bench.measure.network import latencies, layers_of, measure
+from bench.networks.base import Network
+from bench.networks.registry import network as network_plugin
+from bench.records.record import LatencyRow, Measured, Record, Status
+from bench.records.store import Store, sweep, write_atomically, write_text
+from bench.runner.dense import Dense, build, dense_network
+from bench.runner.jobs import Job, method_class
+from bench.runner.record_builder import Draft, budget_amount, ratios_of, status_of
+from bench.seeding import generator, isolated, use_threads
+from bench.specs.budget import TRAINING, Budget, Ledger
+from bench.specs.run import RunSpec, package_sha256
+from bench.surgery import Surgery, save_network
+from bench.trial.method import Method, Observer
+from bench.trial.trial import Trial
+
+__all__ = ["Report", "Workplace", "execute"]
+
+Report = Callable[[str, float], None]
+LATENCY_SECONDS = 0.06  # by network and batch size, ten runs at least
+
+
+@dataclass
+class Workplace:
+    """What runs on one machine share: the store, the data folder, and data sets that are loaded already."""
+
+    store: Store
+    data_folder: Path
+    loaded: dict[tuple[str, int, int, str], Data] = field(default_factory=dict)
+
+    def data(self, spec: RunSpec) -> Data:
+        """The track's data on the run's device; loaded once."""
+        track = spec.track
+        check_augmentation(track)
+        key = (track.dataset, track.validation.images, track.validation.seed, spec.device)
+        if key not in self.loaded:
+            self.loaded.clear()
+            self.loaded[key] = load_data(track, self.data_folder, spec.device)
+        return self.loaded[key]
+
+
+def execute(
+    job: Job,
+    workplace: Workplace,
+    report: Report = lambda _phase, _share: None,
+) -> Record:
+    """Runs a job to its end and writes its record, whatever that end is.
+
+    Args:
+        job: what to run.
+        workplace: store and data.
+        report: told the phase and how far it is.
+
+    Returns:
+        The record as it was written. Its status is `failed` or `invalid` where the method went wrong.
+
+    Raises:
+        StoreError, DataError: the store or the data cannot be used; nothing was written.
+        JournalRefused: a killed process left a journal that this code cannot go on with; nothing was written.
+    """
+    spec = job.spec
+    method = method_class(spec.method)
+    draft = Draft(spec, method, job.command)
+    data = workplace.data(spec)
+    draft.facts["data_fingerprint"] = data.fingerprint
+    with use_threads(spec.track.threads, spec.device):
+        try:
+            status = _steps(spec, method, data, workplace.store, draft, job.observers, report)
+            record = draft.record(status)
+        except GuardViolation as error:
+            record = draft.record("invalid", str(error))
+        except (StoreError, DataError, JournalRefused):
+            raise
+        except Exception as error:  # a plugin may fail in any way: the record says how, and other runs go on
+            last = f"{type(error).__name__}: {error}"
+            record = draft.record("failed", last if isinstance(error, BenchError) else traceback.format_exc())
+    workplace.store.write(record)
+    shutil.rmtree(journal_folder(workplace.store, spec), ignore_errors=True)
+    sweep(workplace.store.folder(spec.run_id))
+    return record
+
+
+def journal_folder(store: Store, spec: RunSpec) -> Path:
+    """Where a run's journal is while the run is under way."""
+    return store.folder(spec.run_id) / "journal"
+
+
+def _journal(store: Store, spec: RunSpec, data: Data, dense: Dense) -> FileJournal:
+    """The run's journal, begun or taken up.
+
+    Raises:
+        JournalRefused: what is there was begun with other code, libraries, data or settings.
+    """
+    head = {
+        **spec.identity(),
+        "harness_sha256": package_sha256(),
+        "torch": torch.__version__,
+        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+        "data_fingerprint": data.fingerprint,
+        "dense_sha256": dense.weights_sha256,
+    }
+    return FileJournal(journal_folder(store, spec), head)
+
+
+def _steps(
+    spec: RunSpec,
+    method: type[Method],
+    data: Data,
+    store: Store,
+    draft: Draft,
+    observers: tuple[type[Observer], ...],
+    report: Report,
+) -> Status:
+    plugin = network_plugin(spec.track.network)
+    wanted = tuple(dict.fromkeys((*method.observers, *observers)))
+    dense = dense_network(spec, plugin, data, store, wanted, report)
+    draft.facts["dense_sha256"] = dense.weights_sha256
+    journal = _journal(store, spec, data, dense)
+    trial = _trial(spec, method, plugin, data, dense, store, report, journal)
+    draft.ledger = trial.ledger
+
+    try:
+        trial.begin()
+        try:
+            with isolated(spec.seed, "method", spec.method):
+                method().prune(trial)
+            if method.finetunes == "track":
+                trial.finetune()
+        except Exception as error:
+            if trial.guard.violations:  # even where the method swallowed the first violation
+                raise GuardViolation(trial.guard.violations[0]) from error
+            raise
+        finally:
+            trial.settle()
+    finally:
+        draft.curve = (dense.curve if method.starts == "trained" else ()) + tuple(trial.curve)
+    if trial.guard.violations:
+        raise GuardViolation(trial.guard.violations[0])
+    if trial.surgery.weights.active:
+        trial.surgery.weights.apply_()
+
+    report("measure", 0.0)
+    network, batch = trial.network.eval(), spec.track.latency_batch
+    both = latencies({"dense": dense.network, "pruned": network}, data, batch, LATENCY_SECONDS)
+    draft.dense = _measure_dense(dense, data, spec, both["dense"])
+    draft.pruned = measure(network, data, spec.precision, batch, both["pruned"], data.classes)
+    draft.layers = layers_of(dense.network, network, data.shape)
+    structured = method.kind == "structured" and spec.target.measure != "none"
+    draft.left_out = {each.name: each.reason for each in trial.engine.left_out} if structured else {}
+    prunable = {name for group in trial.engine.groups for name in group.layers} if structured else set()
+    draft.ratios = ratios_of(draft.dense, draft.pruned, draft.layers, prunable)
+    description = {"network": spec.track.network, "shape": list(data.shape), "classes": data.classes}
+    path = store.folder(spec.run_id) / "network.safetensors"
+    write_atomically(path, lambda temporary: save_network(network, temporary, description))
+    return status_of(spec, method, draft.dense, draft.pruned, draft.ratios)
+
+
+def _measure_dense(dense: Dense, data: Data, spec: RunSpec, latency: tuple[Latency, ...]) -> Measured:
+    """The dense network's measures: kept beside it, for all runs that share it; its latency is this run's own."""
+    batch = spec.track.latency_batch
+    path = dense.folder / f"measured-{batch}.json"
+    rows = tuple(LatencyRow(**asdict(row)) for row in latency)
+    try:
+        kept = Measured.model_validate_json(path.read_bytes())
+    except (OSError, ValueError):
+        kept = None
+    if kept is None or kept.macs_convolutions is None or kept.weights_sha256 != dense.weights_sha256:
+        kept = measure(dense.network, data, spec.precision, batch, latency, data.classes)
+        write_text(path, kept.model_dump_json(indent=1))
+    return kept.model_copy(update={"latency": rows})
+
+
+def _trial(
+    spec: RunSpec,
+    method: type[Method],
+    plugin: Network,
+    data: Data,
+    dense: Dense,
+    store: Store,
+    report: Report,
+    journal: Journal,
+) -> Trial:
+    track = spec.track
+    trained = method.starts == "trained"
+    network = build(plugin, data, spec.seed)
+    if trained:
+        network.load_state_dict(dense.network.state_dict())
+    network.eval()
+    macs = count_macs(network, data.shape).total
+    params = sum(parameter.numel() for parameter in network.parameters())
+    prunable = track.prunable or plugin.prunable
+    engine = Surgery(network, data.shape, prunable, macs, params, spec.target, proof_inputs(data))
+    budget = Budget(budget_amount(spec), spec.unit, TRAINING * macs * len(data.train))
+    ledger = Ledger(budget, track.budget.search_share)
+    if trained:
+        ledger.charge("dense", dense.spent)
+    return Trial(
+        network=network,
+        config=method.Config.model_validate(spec.config),
+        target=spec.target,
+        device=data.device,
+        rng=generator(spec.seed, "method", spec.method),
+        history=dense.history if trained else type(dense.history)(),
+        ledger=ledger,
+        recipe=track.finetune if trained else track.dense,
+        precision=spec.precision,
+        seed=spec.seed,
+        data=data.for_method(),
+        engine=engine,
+        observers=[each() for each in method.observers],
+        reinitialise=plugin.initialise,
+        recorded_widths=lambda run: _widths(store, run, engine),
+        journal=journal,
+        report=report,
+    )
+
+
+def proof_inputs(data: Data) -> torch.Tensor:
+    """The images on which removals are proven: standard normal, the same for every run of a shape."""
+    drawn = torch.randn(8, *data.shape, generator=generator("proof"))
+    return drawn.to(data.device, memory_format=torch.channels_last)
+
+
+def _widths(store: Store, run: str, engine: Surgery) -> Mapping[str, int]:
+    """The widths that a finished run gave to the groups of this network."""
+    try:
+        after = {layer.name: layer.width_after for layer in store.find(run).layers}
+    except UsageError as error:  # of this run's settings alone: the other runs go on
+        raise BenchError(f"widths of run {run!r}: {error}") from None
+    missing = [group.name for group in engine.groups if group.name not in after]
+    if missing:
+        raise BenchError(f"run {run!r} has no widths for {', '.join(missing)}. Name a finished run on this network.")
+    return {group.name: after[group.name] for group in engine.groups}

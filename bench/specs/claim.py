@@ -1,0 +1,219 @@
+"""Claims: what papers say, as TOML files: published numbers, and how each is measured here.
+
+A claim runs on a track's data set and network, but on a schedule of its own (the paper's, as far as it is known), apart
+from the leaderboard's budgets. Its runs stand under a track named after it, so that no table mixes them with others.
+Whether a number was reproduced is decided in `bench.leaderboard.verdicts.verdicts`, from records alone.
+"""
+
+import json
+import tomllib
+from functools import cached_property
+from importlib.resources import files
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from bench.errors import UsageError, unknown_name
+from bench.specs.target import Target
+from bench.specs.track import Track, describe, load_track
+
+__all__ = ["PREFIX", "Claim", "Measure", "Number", "claim_names", "load_claim"]
+
+PREFIX = "claim-"
+"""Tracks of claims are named with it."""
+
+Measure = Literal[
+    "macs_reduction",
+    "macs_reduction_convolutions",
+    "compression",
+    "compression_weights",
+    "filters_removed",
+    "filters_removed_by_layer",
+    "top1_lead",
+]
+Amount = Annotated[float, Field(ge=0, le=1e9)]
+Text = Annotated[str, Field(min_length=1, max_length=2000)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Number(_Section):
+    """One published number, or one point on the way to it.
+
+    Attributes:
+        measure: what is measured: `macs_reduction` and `macs_reduction_convolutions` (convolutions alone, as some
+            papers count) in percent, `compression` and `compression_weights` (biases left out) in times,
+            `filters_removed` and `filters_removed_by_layer` (the mean of the layers' shares) in percent, `top1_lead`
+            over `rival` at the same target in points, paired by seed.
+        claimed: the number, in the measure's unit; the mean over seeds must reach it.
+        tolerance: by how much the mean may fall short, in the measure's unit.
+        target: what the method is run at, such as `macs=0.1`, or `auto`.
+        rival: for `top1_lead`: the method that is compared with.
+        significant: for `top1_lead`: the lead's 95 % interval over seeds must lie above the number.
+        loss: top-1 on test that the pruned network may have lost against its dense network, in points; the other side
+            of a size. None only for `top1_lead`.
+        loss_tolerance: what is allowed on top of it, in points.
+        source: where the number stands, and where the loss does; `ours` for what no paper says.
+        published: whether a paper says it.
+    """
+
+    measure: Measure
+    claimed: Amount
+    tolerance: Amount = 0.0
+    target: Text
+    rival: Text | None = None
+    significant: bool = False
+    loss: float | None = None
+    loss_tolerance: Amount = 0.0
+    source: Text
+    published: bool = True
+
+    @field_validator("target")
+    @classmethod
+    def _target_parses(cls, text: str) -> str:
+        try:
+            return str(Target.parse(text))
+        except UsageError as error:
+            raise ValueError(str(error)) from None
+
+    @model_validator(mode="after")
+    def _has_two_sides(self) -> "Number":
+        if self.measure == "top1_lead":
+            if self.rival is None:
+                raise ValueError("top1_lead needs a rival: the method that is compared with")
+        elif self.loss is None:
+            raise ValueError(f"{self.measure} needs a loss: a size without an accuracy claims nothing")
+        elif self.rival is not None or self.significant:
+            raise ValueError("rival and significant are of top1_lead alone")
+        return self
+
+    @property
+    def unit(self) -> str:
+        """For people: `%`, `x` or `points`."""
+        return {"top1_lead": "points", "compression": "x", "compression_weights": "x"}.get(self.measure, "%")
+
+
+class Estimated(_Section):
+    """What a claim may cost, where it has not been run.
+
+    Attributes:
+        hours_a_run: device-hours of one run, guessed.
+        device: for which device.
+        basis: how the guess was made.
+    """
+
+    hours_a_run: Annotated[float, Field(gt=0, le=1e6)]
+    device: Text
+    basis: Text
+
+
+class Claim(_Section):
+    """What one paper says of one network. Fields as in a claim's TOML file.
+
+    Attributes:
+        name: the file's stem.
+        summary: one sentence for people.
+        method: whose claim it is.
+        paper: its reference.
+        base: name of the track that gives data set, network and everything that `schedule` does not say.
+        schedule: fields of a track that the claim sets, by name, sections merged.
+        settings: of the method, by name.
+        seeds: that a verdict needs.
+        numbers: what is said.
+        tried: what was tried, where a number was not reproduced.
+        estimated: cost of a run that nobody has made yet.
+    """
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$", max_length=80)]
+    summary: Text
+    method: Text
+    paper: Text
+    base: Annotated[str, Field(alias="track")]
+    schedule: dict[str, Any] = {}
+    settings: dict[str, Any] = {}
+    seeds: Annotated[tuple[int, ...], Field(min_length=1)] = (0, 1, 2)
+    numbers: Annotated[tuple[Number, ...], Field(min_length=1)]
+    tried: str = ""
+    estimated: Estimated | None = None
+
+    @cached_property
+    def track(self) -> Track:
+        """The track that the claim's runs are on.
+
+        Raises:
+            UsageError: there is no such base, or the schedule does not fit it.
+        """
+        base = load_track(self.base)
+        fields = _merged(base.model_dump(mode="json"), self.schedule)
+        own = {
+            "name": PREFIX + self.name,
+            "summary": f"claim of {self.paper}: {self.summary}",
+            "targets": list(dict.fromkeys(number.target for number in self.numbers)),
+            "seeds": list(self.seeds),
+        }
+        try:
+            return Track.model_validate({**fields, **own})
+        except ValidationError as error:
+            raise UsageError(f"claim {self.name}: its schedule: {describe(error)}") from None
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """All methods that the claim's numbers need, but for the `dense` control."""
+        rivals = [number.rival for number in self.numbers if number.rival]
+        return tuple(dict.fromkeys((self.method, *rivals)))
+
+    @property
+    def command(self) -> str:
+        """What runs it."""
+        return f"bench run --claim {self.name}"
+
+    def setting_words(self) -> tuple[str, ...]:
+        """The settings as `--set` takes them, for the claim's own method."""
+        return tuple(f"{self.method}.{name}={_word(value)}" for name, value in self.settings.items())
+
+
+def _word(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _merged(fields: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(fields)
+    for name, value in changes.items():
+        old = merged.get(name)
+        merged[name] = _merged(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
+    return merged
+
+
+def _builtin() -> dict[str, Path]:
+    folder = Path(str(files("bench.leaderboard") / "claims"))
+    return {path.stem: path for path in sorted(folder.glob("*.toml"))}
+
+
+def claim_names() -> tuple[str, ...]:
+    """Names of the built-in claims."""
+    return tuple(_builtin())
+
+
+def load_claim(name: str) -> Claim:
+    """The built-in claim called `name`, or the one in the file `name` when it ends in `.toml`.
+
+    Raises:
+        UsageError: no such claim or file, or a field of it is missing, unknown or wrong; every such field is named.
+    """
+    if name.endswith(".toml"):
+        path = Path(name)
+        if not path.is_file():
+            raise UsageError(f"claim file {name!r} does not exist. Built-in claims: {', '.join(_builtin())}.")
+    elif (path := _builtin().get(name, Path())) == Path():
+        raise unknown_name("claim", name, _builtin())
+    try:
+        fields = tomllib.loads(path.read_bytes().decode())
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"claim {name}: not a TOML file: {error}") from None
+    try:
+        return Claim.model_validate({"name": path.stem, **fields})
+    except ValidationError as error:
+        raise UsageError(f"claim {name}: {describe(error)}") from None

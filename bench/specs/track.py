@@ -1,0 +1,228 @@
+"""Tracks: what is compared with what, as TOML files that anybody can write.
+
+A track fixes everything that two rows of a table must share: data set and validation split, network and its
+prunable groups, the dense recipe, the fine-tuning recipe, the budget, the targets, the seeds, the threads and
+the precision. The built-in tracks are the files of `leaderboard/tracks/`; a path to another file works alike.
+"""
+
+import tomllib
+from functools import cached_property
+from importlib.resources import files
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from bench.errors import UsageError, unknown_name
+from bench.specs.budget import Unit
+from bench.specs.target import Target
+
+__all__ = ["Recipe", "Track", "load_track", "track_names"]
+
+Positive = Annotated[float, Field(gt=0, le=1e9)]
+Share = Annotated[float, Field(gt=0, lt=1)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Recipe(_Section):
+    """How a network is trained.
+
+    The learning rate warms up over the first `warmup` share of a phase and anneals to zero along a half cosine
+    at its end, however long the phase turns out to be.
+
+    Attributes:
+        epochs: passes over the training split; for fine-tuning None, since it takes what the budget leaves.
+        optimiser: `sgd` (Nesterov momentum) or `adam`.
+        learning_rate: the peak.
+        momentum: of `sgd`.
+        weight_decay: L2, on weights with two or more dimensions only (not on biases and BatchNorm).
+        batch_size: images a step.
+        warmup: share of the phase over which the learning rate rises linearly.
+        label_smoothing: of the cross-entropy loss.
+        clip_norm: gradients are scaled down to this norm over all parameters where they exceed it; None for never.
+        augment: what is done to training images: `crop` (zero padding, random shift) where the images are in memory,
+            `resized-crop` (a random part, scaled to the size) where they are streamed, `flip` (left-right).
+    """
+
+    epochs: Positive | None = None
+    optimiser: Literal["sgd", "adam"] = "sgd"
+    learning_rate: Positive
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    batch_size: Annotated[int, Field(ge=2, le=2**20)] = 128
+    warmup: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    clip_norm: Positive | None = None
+    augment: tuple[Literal["crop", "flip", "resized-crop"], ...] = ()
+
+
+class Validation(_Section):
+    """The validation split, carved from the training images.
+
+    Attributes:
+        images: how many.
+        seed: of the draw, which is stratified by class; the same for all methods and seeds of the track.
+    """
+
+    images: Annotated[int, Field(gt=0, lt=2**31)]
+    seed: int = 0
+
+
+class TrackBudget(_Section):
+    """What a run may spend, the dense network's training included, in either unit (the first is the default)."""
+
+    dense_epochs: Positive
+    device_seconds: Positive | None = None
+    search_share: Share = 0.3
+
+
+class Precision(_Section):
+    """Arithmetic of training and evaluation, by kind of device."""
+
+    cpu: Literal["float32", "bfloat16"] = "float32"
+    cuda: Literal["float32", "bfloat16"] = "bfloat16"
+
+
+class Track(_Section):
+    """One comparison. Fields as in a track's TOML file.
+
+    Attributes:
+        name: the file's stem.
+        summary: one sentence for people.
+        dataset: name of a data set.
+        network: name of a network, or `timm:NAME`.
+        prunable: patterns of layer names whose channels may be pruned; None for the network's own choice.
+        ranked: whether the track is large enough to rank methods; a smoke track is not.
+        floor: least validation top-1 of the dense network; below it a record is `undertrained`.
+        tolerance: allowed deviation from a target, relative to the target.
+        threads: CPU threads of a run.
+        latency_batch: the larger batch at which latency is measured, beside batch 1.
+        validation, dense, finetune, budget, precision: the sections.
+        targets: the standard targets.
+        seeds: the standard seeds.
+    """
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._=:,+-]*$", max_length=100)]
+    summary: str
+    dataset: str
+    network: str
+    prunable: tuple[str, ...] | None = None
+    ranked: bool = True
+    floor: Annotated[float, Field(ge=0, lt=1)]
+    tolerance: Annotated[float, Field(gt=0, lt=1)] = 0.02
+    threads: Annotated[int, Field(ge=1, le=1024)] = 2
+    latency_batch: Annotated[int, Field(ge=2, le=65536)] = 64
+    validation: Validation
+    dense: Recipe
+    finetune: Recipe
+    budget: TrackBudget
+    precision: Precision = Precision()
+    targets: tuple[str, ...]
+    seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
+
+    @field_validator("targets")
+    @classmethod
+    def _targets_parse(cls, texts: tuple[str, ...]) -> tuple[str, ...]:
+        try:
+            return tuple(str(Target.parse(text)) for text in texts)
+        except UsageError as error:
+            raise ValueError(str(error)) from None
+
+    @model_validator(mode="after")
+    def _budget_covers_dense(self) -> "Track":
+        if self.dense.epochs is None:
+            raise ValueError("dense.epochs is missing: the dense recipe needs its length")
+        if self.finetune.epochs is not None:
+            raise ValueError("finetune.epochs is not taken: fine-tuning lasts as long as the budget allows")
+        if self.budget.dense_epochs <= self.dense.epochs:
+            raise ValueError(
+                f"budget.dense_epochs = {self.budget.dense_epochs:g} leaves nothing for pruning after "
+                f"dense.epochs = {self.dense.epochs:g}"
+            )
+        return self
+
+    @cached_property
+    def parsed_targets(self) -> tuple[Target, ...]:
+        """The standard targets."""
+        return tuple(Target.parse(text) for text in self.targets)
+
+    def scaled(self, amount: float, unit: Unit) -> "Track":
+        """The same track on another budget.
+
+        In dense epochs the dense recipe shrinks or grows with the budget, so that the pruning share stays what it
+        is; in device seconds only the limit changes (how long the dense recipe takes is up to the device).
+        """
+        if unit == "device_seconds":
+            return self.model_copy(update={"budget": self.budget.model_copy(update={"device_seconds": amount})})
+        assert self.dense.epochs is not None
+        factor = amount / self.budget.dense_epochs
+        return self.model_copy(
+            update={
+                "budget": self.budget.model_copy(update={"dense_epochs": amount}),
+                "dense": self.dense.model_copy(update={"epochs": self.dense.epochs * factor}),
+            }
+        )
+
+
+def _builtin() -> dict[str, Path]:
+    folder = Path(str(files("bench.leaderboard") / "tracks"))
+    return {path.stem: path for path in sorted(folder.glob("*.toml"))}
+
+
+def track_names() -> tuple[str, ...]:
+    """Names of the built-in tracks."""
+    return tuple(_builtin())
+
+
+def load_track(name: str) -> Track:
+    """The built-in track called `name`, or the one in the file `name` when it ends in `.toml`.
+
+    Raises:
+        UsageError: no such track or file, or a field of it is missing, unknown or wrong; every such field is named.
+    """
+    if name.endswith(".toml"):
+        path = Path(name)
+        if not path.is_file():
+            raise UsageError(f"track file {name!r} does not exist. Built-in tracks: {', '.join(_builtin())}.")
+    else:
+        tracks = _builtin()
+        if name not in tracks:
+            raise unknown_name("track", name, tracks)
+        path = tracks[name]
+    return parse_track(path.read_bytes(), source=str(path) if name.endswith(".toml") else name, stem=path.stem)
+
+
+def parse_track(content: bytes, source: str, stem: str) -> Track:
+    """A track from the bytes of a TOML file; `source` names it in errors, `stem` is its name.
+
+    Raises:
+        UsageError: not TOML, or a field is missing, unknown or wrong.
+    """
+    try:
+        fields: dict[str, Any] = tomllib.loads(content.decode())
+    except (ValueError, RecursionError) as error:  # not UTF-8, not TOML, a number or a nesting past Python's limits
+        raise UsageError(f"track {source}: not a TOML file: {error}") from None
+    try:
+        return Track.model_validate({"name": stem, **fields})
+    except ValidationError as error:
+        raise UsageError(f"track {source}: {describe(error)}") from None
+
+
+def describe(error: ValidationError) -> str:
+    """One line for each field that pydantic refused: where, why, and the value."""
+    lines = []
+    for each in error.errors(include_url=False, include_context=False):
+        where = ".".join(str(part) for part in each["loc"]) or "(whole file)"
+        given = "" if each["type"] == "missing" or not each["loc"] else f" (given: {_shown(each['input'])})"
+        lines.append(f"{where}: {each['msg']}{given}"[:300])
+    return "; ".join(lines)
+
+
+def _shown(value: Any) -> str:
+    try:
+        return repr(value)
+    except (ValueError, RecursionError):  # a number or a nesting past Python's limits
+        return f"a {type(value).__name__} too large to print"

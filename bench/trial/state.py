@@ -1,0 +1,125 @@
+"""A trial's state, as a journal keeps it and puts it back: books, generator, network, optimiser, masks, hooks."""
+
+import base64
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from bench.journal.protocol import Checkpoint, State
+from bench.journal.training_state import (
+    TrainingSaver,
+    hooks_state,
+    network_tensors,
+    optimiser_tensors,
+    put_hooks,
+    put_network,
+    put_optimiser,
+    split,
+)
+from bench.records.record import Point, Spent
+from bench.specs.budget import Amount, Phase
+from bench.specs.track import describe
+from bench.trial.method import Hook
+
+if TYPE_CHECKING:
+    from bench.trial.trial import Trial
+
+__all__ = ["TrialState"]
+
+
+class _Books(BaseModel):
+    """Books as they are read back: nothing else gets into a ledger."""
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+    ledger: dict[Phase, Spent]
+    trained_calls: Annotated[int, Field(ge=0, lt=2**31)]
+    epochs_done: Annotated[float, Field(ge=0)]
+    points: Annotated[int, Field(ge=0, lt=2**31)]
+    rng: str | None = None
+
+
+class TrialState:
+    """What a journal needs of a trial (`bench.journal.protocol.Resumable`).
+
+    Attributes:
+        hooks: those of the training call that is under way, or was last.
+    """
+
+    def __init__(self, trial: "Trial") -> None:
+        self._trial = trial
+        self.hooks: Sequence[Hook] = ()
+
+    def books(self) -> dict[str, Any]:
+        """Ledger, counters, the number of points on the curve, and the method's generator."""
+        trial = self._trial
+        return {
+            "ledger": {name: asdict(amount) for name, amount in trial.ledger.phases.items()},
+            "trained_calls": trial.trained_calls,
+            "epochs_done": trial.epochs_done,
+            "points": len(trial.curve),
+            "rng": base64.b64encode(trial.rng.get_state().numpy().tobytes()).decode(),
+        }
+
+    def restore_books(self, books: Mapping[str, Any], points: list[dict[str, Any]]) -> None:
+        """Puts the books back, and adds the points that the call put on the curve; the time since is not charged.
+
+        Raises:
+            ValueError: they are nothing that `books` gives.
+        """
+        trial = self._trial
+        try:
+            kept = _Books.model_validate(dict(books))
+        except ValidationError as error:
+            raise ValueError(f"the books: {describe(error)}") from None
+        for name, spent in kept.ledger.items():
+            trial.ledger.phases[name] = Amount(**spent.model_dump())
+        Spent.model_validate(asdict(trial.ledger.total))
+        trial.trained_calls, trial.epochs_done = kept.trained_calls, kept.epochs_done
+        if kept.rng is not None:
+            trial.rng.set_state(torch.frombuffer(bytearray(base64.b64decode(kept.rng)), dtype=torch.uint8))
+        trial.curve += [Point.model_validate(point) for point in points]
+        trial.clock.lap()
+
+    def points_since(self, count: int) -> list[dict[str, Any]]:
+        """Points of the curve after the first `count`."""
+        return [point.model_dump() for point in self._trial.curve[count:]]
+
+    def trained(self) -> tuple[State, State]:
+        """The network with its masks and hooks, and the optimiser."""
+        trial = self._trial
+        masks = {f"mask/{name}": mask for name, mask in trial.engine.weights.state_dict().items()}
+        network = {f"network/{name}": tensor for name, tensor in network_tensors(trial.network).items()}
+        remembered = hooks_state(self.hooks)
+        hooks = {f"hook/{name}": tensor for name, tensor in remembered.tensors.items()}
+        return State({**network, **masks, **hooks}, remembered.values), State(optimiser_tensors(trial.optimiser))
+
+    def restore_trained(self, network: State, going_on: State | None) -> None:
+        """Puts back what training left.
+
+        Raises:
+            StoreError: the tensors are of another network.
+            SurgeryError: the masks are.
+        """
+        trial = self._trial
+        put_network(trial.network, split(network.tensors, "network"))
+        trial.engine.weights.load_state_dict(split(network.tensors, "mask"))
+        put_hooks(self.hooks, State(split(network.tensors, "hook"), network.values))
+        put_optimiser(trial.optimiser, going_on.tensors if going_on else {}, trial.network)
+
+    def saver(self, checkpoint: Checkpoint | None) -> TrainingSaver | None:
+        """Keeps the training call that is under way; None where the journal keeps nothing."""
+        if checkpoint is None:
+            return None
+        before = len(self._trial.curve)
+
+        def books() -> dict[str, Any]:
+            return {"books": self.books(), "points": self.points_since(before)}
+
+        def restore(kept: Mapping[str, Any]) -> None:
+            self.restore_books(kept["books"], kept["points"])
+
+        return TrainingSaver(checkpoint, books, restore)

@@ -1,0 +1,105 @@
+"""Which runs may be compared at all: the same protocol for a table, the same dense network for a pair of rows."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, NamedTuple
+
+from bench.records.record import Record
+
+__all__ = ["NOT_DECIDING", "Protocol", "Start", "digest", "editions", "flat", "protocol_of", "start_of", "text"]
+
+NOT_DECIDING = frozenset({"name", "summary", "targets", "seeds", "ranked", "floor", "tolerance", "latency_batch"})
+"""Fields of a track that decide no number of a run."""
+
+_SHOWN = 3  # differing fields in a table's heading
+
+Start = tuple[int, str]  # a seed and the hash of its dense network
+
+
+class Protocol(NamedTuple):
+    """What the rows of a table share.
+
+    Attributes:
+        kind: structured or unstructured.
+        unit, amount: the budget.
+        device: class of device.
+        edition: short hash of the rest: the track's fields (data split, dense and fine-tuning recipes, threads,
+            precision by device), the data's fingerprint, and precision and threads as they were.
+    """
+
+    kind: Literal["structured", "unstructured"]
+    unit: Literal["dense_epochs", "device_seconds"]
+    amount: float
+    device: str
+    edition: str
+
+
+def protocol_of(record: Record) -> Protocol:
+    """The protocol of a run."""
+    return Protocol(
+        record.kind,
+        record.budget.unit,
+        record.budget.amount,
+        text(record.manifest.get("device_class", "unknown device")),
+        digest(_fields(record)),
+    )
+
+
+def start_of(record: Record) -> Start:
+    """A run's seed with the dense network of it: two runs are a pair where both agree.
+
+    The dense network does not depend on the method, nor on the observers that watch its training, but on the processor
+    and the libraries. A method that starts untrained has it in its record too: there it says where the run was made.
+    """
+    dense = record.manifest.get("dense_sha256") or (record.dense.weights_sha256 if record.dense else "")
+    return record.seed, text(dense)
+
+
+def editions(examples: Mapping[Protocol, Record]) -> dict[Protocol, str]:
+    """What sets the editions of a track apart, in words; empty where there is only one.
+
+    Args:
+        examples: a record of each protocol.
+    """
+    if len({protocol.edition for protocol in examples}) < 2:
+        return dict.fromkeys(examples, "")
+    every = {protocol: flat(_fields(record)) for protocol, record in examples.items()}
+    names = sorted({name for fields in every.values() for name in fields})
+    differing = [name for name in names if len({digest(fields.get(name)) for fields in every.values()}) > 1]
+    return {protocol: _words(every[protocol], differing) or f"edition {protocol.edition}" for protocol in examples}
+
+
+def digest(value: Any) -> str:
+    """Short hash of a JSON value (NaN, which a foreign file may hold, included)."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()[:8]
+
+
+def flat(fields: Mapping[str, Any], before: str = "") -> dict[str, Any]:
+    """Nested fields by names with dots."""
+    found: dict[str, Any] = {}
+    for name, value in fields.items():
+        if isinstance(value, Mapping) and value:
+            found |= flat(value, f"{before}{name}.")
+        else:
+            found[f"{before}{name}"] = value
+    return found
+
+
+def text(value: Any) -> str:
+    """A JSON value as a reader would write it."""
+    return value if isinstance(value, str) else f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _fields(record: Record) -> dict[str, Any]:
+    deciding = {key: value for key, value in record.track_fields.items() if key not in NOT_DECIDING}
+    measured = {key: record.manifest.get(key) for key in ("data_fingerprint", "precision", "threads")}
+    return {"track": deciding, "run": measured}
+
+
+def _words(fields: Mapping[str, Any], names: Sequence[str]) -> str:
+    parts = [f"{name.partition('.')[2]}={text(fields.get(name, 'not set'))[:24]}" for name in names[:_SHOWN]]
+    if len(names) > _SHOWN:
+        more = len(names) - _SHOWN
+        parts.append(f"and {more} more field{'s' if more > 1 else ''}")
+    return ", ".join(parts)

@@ -1,0 +1,54 @@
+"""A row with the records behind it, as the ranking takes it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+from bench.errors import UsageError
+from bench.leaderboard.board.board import Row
+from bench.leaderboard.board.comparable import Start, start_of
+from bench.records.record import Measured, Record
+from bench.specs.target import Target
+
+__all__ = ["Entrant"]
+
+
+@dataclass(frozen=True)
+class Entrant:
+    """One row of a table.
+
+    Attributes:
+        row: the row.
+        records: its records, one a seed.
+    """
+
+    row: Row
+    records: tuple[Record, ...]
+
+    @cached_property
+    def pruned(self) -> Mapping[Start, Measured]:
+        """The pruned networks by seed and dense network."""
+        return {start_of(record): record.pruned for record in self.records if record.pruned}
+
+    @cached_property
+    def top1_test(self) -> Mapping[Start, float]:
+        """Test accuracies by seed and dense network."""
+        return {start: each.top1_test for start, each in self.pruned.items()}
+
+    @cached_property
+    def target(self) -> Target | None:
+        """The target; None where the record's text is none."""
+        try:
+            return Target.parse(self.row.target)
+        except UsageError:
+            return None
+
+    @property
+    def sized(self) -> bool:
+        """Whether there is a size to meet, which is what makes rows comparable at a target."""
+        return self.target is not None and self.target.has_size
+
+    @property
+    def variant_key(self) -> tuple[str, str]:
+        """What is one method across targets: its name and what sets the variant apart."""
+        return self.row.method, self.row.variant

@@ -1,0 +1,154 @@
+"""The leaderboard as one static folder that opens from disk, from records alone.
+
+An overview, the claims, and a page a track, a method and a run. Everything a page loads lies beside it, plotly's
+script included (once). Text from records and plugins is escaped by jinja2, inside plots by
+`bench.leaderboard.pages.plots`.
+"""
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from importlib.metadata import version
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from markupsafe import Markup, escape
+
+from bench.leaderboard.pages.blocks import Block, Fold, Link, Plot, ReportPlan
+from bench.leaderboard.pages.collect import gather
+from bench.leaderboard.pages.details import reward_points
+from bench.leaderboard.pages.folder import GENERATOR, PageFolder
+from bench.leaderboard.pages.html import table
+from bench.leaderboard.pages.links import CLAIMS, INDEX, method_page, run_page, track_page
+from bench.leaderboard.pages.method_page import method_plan
+from bench.leaderboard.pages.plots import in_script
+from bench.leaderboard.pages.run_page import run_context
+from bench.leaderboard.pages.track_page import overview_plan, track_plan, verdict_table
+from bench.leaderboard.verdicts.verdict_columns import COLUMNS
+from bench.leaderboard.verdicts.verdicts import Verdict
+from bench.records.record import Record
+from bench.records.store import Unreadable
+from bench.specs.claim import claim_names, load_claim
+
+__all__ = ["write_leaderboard"]
+
+_STATIC = ("style.css", "plots.js", "page.js")
+_HOME = Link("Leaderboard", INDEX)
+
+
+def write_leaderboard(records: Iterable[Record], unreadable: Iterable[Unreadable], out: Path) -> Path:
+    """Writes the leaderboard and removes pages of tracks, methods and runs that are gone; other files in `out` stay.
+
+    Args:
+        records: all that is to be shown; of records with the same id the last one counts. They are taken one by one
+            and kept without most of their curves, so that a generator needs little memory.
+        unreadable: files that could not be read as records, listed with the reason; asked for after the records.
+        out: the folder, made if need be.
+
+    Returns:
+        The path of `index.html`.
+
+    Raises:
+        StoreError: `out` cannot be written.
+    """
+    claims = [load_claim(name) for name in claim_names()]
+    claimed = {claim.track.name for claim in claims}
+    folder, pages = PageFolder(out), _Pages()
+    by_id: dict[str, Record] = {}
+    for record in records:
+        folder.write(run_page(record.run_id), pages.run(record, has_track_page=record.track not in claimed))
+        by_id[record.run_id] = record.model_copy(update={"curve": reward_points(record)})
+    material = gather(claims, by_id.values(), unreadable)
+    board, found = material.board, material.verdicts
+    tracks = {track.name for track in board.tracks}
+
+    for name in _STATIC:
+        folder.write(name, _template_text(name))
+    if by_id:
+        from plotly.offline import get_plotlyjs
+
+        folder.write("plotly.min.js", get_plotlyjs())
+    for each in material.methods:
+        plan = method_plan(each.name, each.installed, each.records, board, found)
+        folder.write(method_page(each.name), pages.report(plan))
+    for track in board.tracks:
+        folder.write(track_page(track.name), pages.report(track_plan(track, found, by_id)))
+    folder.write(CLAIMS, pages.claims(found, tracks))
+    overview = overview_plan(board, found, [each.row for each in material.methods])
+    index = folder.write_last(INDEX, pages.overview(overview))
+    folder.remove_others(("track", "method", "run"))
+    return index
+
+
+class _Pages:
+    """The templates, each compiled once."""
+
+    def __init__(self) -> None:
+        self._environment = jinja2.Environment(
+            loader=jinja2.FunctionLoader(_template),
+            autoescape=True,
+            undefined=jinja2.StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+            auto_reload=False,
+        )
+        self._environment.filters["ticks"] = _ticks
+        self._environment.globals |= {
+            "generator": GENERATOR,
+            "version": version("bench"),
+            "crumbs": [_HOME],
+            "in_script": lambda value: Markup(in_script(value)),
+            "method_page": method_page,
+            "run_page": run_page,
+            "table": table,
+            "track_page": track_page,
+        }
+        self._run = self._environment.get_template("run.html")
+
+    def overview(self, plan: ReportPlan) -> str:
+        """The index."""
+        return self.report(plan, here="Leaderboard", crumbs=[], home=True)
+
+    def report(self, plan: ReportPlan, **words: Any) -> str:
+        """The page of any plan."""
+        sections = [{"id": each.anchor, "heading": each.heading, "blocks": each.blocks} for each in plan.sections]
+        every = (*plan.intro, *(block for section in plan.sections for block in section.blocks))
+        fields = {"plan": plan, "sections": sections, "here": plan.title, "plots": _has_plot(every), "home": False}
+        return self._environment.get_template("report.html").render(fields | words)
+
+    def claims(self, found: Sequence[Verdict], tracks: set[str]) -> str:
+        """All claims, verdict by verdict."""
+        by_claim: dict[str, list[Verdict]] = defaultdict(list)
+        for verdict in found:
+            by_claim[verdict.claim.name].append(verdict)
+        words = {
+            "claims": list(by_claim.values()),
+            "tables": {name: verdict_table(each, linked=False) for name, each in by_claim.items()},
+            "verdict_columns": COLUMNS,
+            "tracks": tracks,
+            "here": "Claims",
+        }
+        return self._environment.get_template("claims.html").render(words)
+
+    def run(self, record: Record, has_track_page: bool) -> str:
+        """The page of a run; the tracks of claims have no page."""
+        return self._run.render(run_context(record, has_track_page))
+
+
+def _has_plot(blocks: Iterable[Block]) -> bool:
+    return any(isinstance(each, Plot) or (isinstance(each, Fold) and _has_plot(each.blocks)) for each in blocks)
+
+
+def _ticks(text: str) -> Markup:
+    """Escaped text with what stands between backticks as code."""
+    return Markup(re.sub(r"`([^`\n]+)`", r"<code>\1</code>", str(escape(text))))
+
+
+def _template(name: str) -> str | None:
+    return _template_text(name) if (files("bench.leaderboard.pages") / "templates" / name).is_file() else None
+
+
+def _template_text(name: str) -> str:
+    return (files("bench.leaderboard.pages") / "templates" / name).read_text(encoding="utf-8")

@@ -1,0 +1,228 @@
+"""The plan of a report: which blocks say what, made from a board. The pages and the W&B report both draw it."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+from bench.leaderboard.board.board import Board, TrackSummary
+from bench.leaderboard.pages import plots as plot
+from bench.leaderboard.pages.blocks import (
+    Block,
+    Cell,
+    Code,
+    ColumnHead,
+    Facts,
+    Link,
+    ReportPlan,
+    Section,
+    TableBlock,
+    TableRow,
+    Text,
+)
+from bench.leaderboard.pages.columns import heading
+from bench.leaderboard.pages.links import CLAIMS, claim_href, method_page, run_page, track_page
+from bench.leaderboard.pages.table_blocks import table_blocks, text_cell
+from bench.leaderboard.verdicts.verdict_columns import COLUMNS
+from bench.leaderboard.verdicts.verdicts import Verdict
+from bench.records.record import Record
+
+__all__ = ["overview_plan", "section_anchor", "track_plan", "verdict_table"]
+
+
+def section_anchor(number: int) -> str:
+    """The anchor of a track's table of that number, from 1."""
+    return f"table-{number}"
+
+
+def track_plan(
+    track: TrackSummary, verdicts: Sequence[Verdict] = (), records: Mapping[str, Record] | None = None
+) -> ReportPlan:
+    """The report of one track.
+
+    Args:
+        track: what is compared.
+        verdicts: of all claims; those on the track's network and data are shown.
+        records: by run id; without them cost by phase and widths by layer are left out.
+    """
+    left_out = len(track.left_out)
+    intro: list[Block] = [Text(track.text)] if track.text else []
+    facts = (*track.facts.items(), ("runs", str(track.runs)), ("left out", str(left_out)))
+    intro.append(Facts(tuple(facts)))
+    if not track.ranked:
+        why = "This track is too small to rank methods: it is there for smoke and regression tests."
+        intro.append(Text(why, note=True))
+    if not track.tables:
+        intro.append(Text("No run of this track can be shown yet."))
+    colour = plot.colours(track.methods)
+    sections = [
+        Section(heading(table), section_anchor(number), table_blocks(track, table, colour, records or {}))
+        for number, table in enumerate(track.tables, start=1)
+    ]
+    own = [verdict for verdict in verdicts if verdict.claim.base == track.name]
+    if own:
+        text = Text(
+            "On schedules of their own, not on this track's budget.", links=(Link("Sources and commands", CLAIMS),)
+        )
+        sections.append(Section("What papers claim of this network and data set", "claims", (text, verdict_table(own))))
+    if track.left_out:
+        sections.append(Section("Left out", "left-out", (Text("Runs that no row counts."), _left_out_table(track))))
+    return ReportPlan(track.name, tuple(intro), tuple(sections))
+
+
+def overview_plan(board: Board, verdicts: Sequence[Verdict] = (), methods: Sequence[TableRow] = ()) -> ReportPlan:
+    """The report of all tracks.
+
+    Args:
+        board: all tracks.
+        verdicts: of all claims.
+        methods: rows of the table of methods; none: it is left out.
+    """
+    sections = []
+    if board.tracks:
+        intro: tuple[Block, ...] = (
+            Text(
+                "Methods on identical compute budgets, from the same trained networks. Every number is made from the "
+                "records of runs."
+            ),
+        )
+        sections.append(Section("Tracks", "tracks", (_track_table(board),)))
+        if (best := _best_table(board)) is not None:
+            text = "The methods that no other is significantly better than, where two or more are compared."
+            sections.append(Section("First ranks", "best", (Text(text), best)))
+    else:
+        intro = (
+            Text("There are no records yet. Make some, then write this page again:"),
+            Code("bench run\nbench leaderboard"),
+        )
+    if methods:
+        table = TableBlock("methods", METHOD_COLUMNS, tuple(methods), filters=("method", "kind"))
+        sections.append(Section("Methods", "methods", (table,)))
+    counts = Counter(verdict.word for verdict in verdicts)
+    words = ", ".join(f"{counts[word]} {word}" for word in ("reproduced", "not reproduced", "not run"))
+    links = (Link("What the papers say beside what was measured", CLAIMS),)
+    sections.append(Section("Claims of the papers", "claims", (Text(f"Numbers: {words}.", links=links),)))
+    if board.unreadable:
+        rows = tuple(TableRow((Cell(name), Cell(reason))) for name, reason in board.unreadable)
+        table = TableBlock("files that could not be read", (ColumnHead("file", code=True), ColumnHead("reason")), rows)
+        sections.append(Section("Files that could not be read", "unreadable", (table,)))
+    return ReportPlan("Pruning leaderboard", intro, tuple(sections))
+
+
+METHOD_COLUMNS = (
+    ColumnHead("method"),
+    ColumnHead("kind", "structured: whole channels go; unstructured: single weights become zero"),
+    ColumnHead("role", "a control is there so that the others can be judged"),
+    ColumnHead("runs", "all runs, those of claims and those left out included", numeric=True),
+    ColumnHead("reference"),
+)
+"""Columns of the overview's table of methods."""
+
+
+def verdict_table(verdicts: Sequence[Verdict], linked: bool = True) -> TableBlock:
+    """Claimed and measured.
+
+    Args:
+        verdicts: a row each.
+        linked: each row names its claim and links to it.
+    """
+    first, *others = COLUMNS
+    heads = (
+        ColumnHead("claim" if linked else first.title, first.meaning),
+        *(ColumnHead(column.title, column.meaning, numeric=column.number) for column in others),
+    )
+    rows = [
+        TableRow(
+            (
+                Cell(verdict.claim.name, href=claim_href(verdict.claim.name), detail=first.cell(verdict))
+                if linked
+                else Cell(first.cell(verdict)),
+                *(text_cell(column.cell(verdict)) for column in others),
+            )
+        )
+        for verdict in verdicts
+    ]
+    return TableBlock("claimed and measured", heads, tuple(rows))
+
+
+def _left_out_table(track: TrackSummary) -> TableBlock:
+    heads = (
+        ColumnHead("method"),
+        ColumnHead("target"),
+        ColumnHead("seed", numeric=True),
+        ColumnHead("status"),
+        ColumnHead("reason"),
+        ColumnHead("run"),
+        ColumnHead("command", code=True),
+    )
+    rows = tuple(
+        TableRow(
+            (
+                Cell(each.method, href=method_page(each.method)),
+                Cell(each.target),
+                Cell(str(each.seed), sort=each.seed),
+                Cell(each.status),
+                Cell(each.reason),
+                Cell(each.run_id, href=run_page(each.run_id)),
+                Cell(each.command),
+            )
+        )
+        for each in track.left_out
+    )
+    return TableBlock("runs that are left out", heads, rows, filters=("method", "status"))
+
+
+def _track_table(board: Board) -> TableBlock:
+    heads = (
+        ColumnHead("track"),
+        ColumnHead("methods", numeric=True),
+        ColumnHead("runs", numeric=True),
+        ColumnHead("left out", "runs that no row counts", numeric=True),
+        ColumnHead("about"),
+    )
+    rows = tuple(
+        TableRow(
+            (
+                Cell(track.name, href=track_page(track.name)),
+                _count(len(track.methods)),
+                _count(track.runs),
+                _count(len(track.left_out)),
+                Cell(track.text, mark="" if track.ranked else "not ranked"),
+            )
+        )
+        for track in board.tracks
+    )
+    return TableBlock("tracks", heads, rows)
+
+
+def _best_table(board: Board) -> TableBlock | None:
+    """Who shares the first rank at each target; None where nothing is ranked."""
+    heads = (
+        ColumnHead("track"),
+        ColumnHead("table", "what the rows that are compared share"),
+        ColumnHead("target"),
+        ColumnHead("first rank", "1 + the number of methods that are significantly better; ties share it"),
+        ColumnHead("ranked", "rows with a rank at this target", numeric=True),
+    )
+    rows = []
+    for track in board.tracks:
+        for number, table in enumerate(track.tables, start=1):
+            for target in table.targets:
+                placed = [row for row in table.at(target) if row.place is not None]
+                first = [row for row in placed if row.place is not None and row.place.rank == 1]
+                if len(placed) < 2:
+                    continue
+                names = ", ".join(
+                    f"{row.label} (provisional)" if row.place and row.place.provisional else row.label for row in first
+                )
+                cells = (
+                    Cell(track.name, href=f"{track_page(track.name)}#{section_anchor(number)}"),
+                    Cell(heading(table)),
+                    Cell(target),
+                    Cell(names),
+                    _count(len(placed)),
+                )
+                rows.append(TableRow(cells))
+    return TableBlock("first ranks", heads, tuple(rows), filters=("track", "target")) if rows else None
+
+
+def _count(number: int) -> Cell:
+    return Cell(str(number), sort=number)

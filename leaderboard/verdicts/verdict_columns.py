@@ -1,0 +1,108 @@
+"""How verdicts are written: the same columns for the page and for the terminal."""
+
+from collections.abc import Sequence
+
+from rich.table import Table
+
+from bench.leaderboard.board.board import Estimate
+from bench.leaderboard.pages.column import Column
+from bench.leaderboard.verdicts.verdicts import Verdict
+
+__all__ = ["COLUMNS", "verdict_table"]
+
+_NAMES = {
+    "macs_reduction": "MACs removed",
+    "macs_reduction_convolutions": "MACs removed, convolutions alone",
+    "compression": "compression, biases counted",
+    "compression_weights": "compression, weights alone",
+    "filters_removed": "filters removed, of all",
+    "filters_removed_by_layer": "filters removed, mean of layers",
+    "top1_lead": "top-1 lead",
+}
+
+
+def _amount(value: float, unit: str, sign: bool = False) -> str:
+    text = f"{value:+.2f}" if sign else f"{value:.2f}"
+    return f"{text} {unit}".replace("-", "−").replace(" x", "×")
+
+
+def _number(verdict: Verdict) -> str:
+    number = verdict.number
+    rival = f" over {number.rival}" if number.rival else ""
+    ours = "" if number.published else " (ours)"
+    return f"{_NAMES[number.measure]}{rival} at {number.target}{ours}"
+
+
+def _claimed(verdict: Verdict) -> str:
+    number = verdict.number
+    text = _amount(number.claimed, number.unit)
+    return f"above {text}" if number.significant else text
+
+
+def _measured(verdict: Verdict) -> str:
+    return _interval(verdict.measured, verdict.number.unit)
+
+
+def _interval(estimate: Estimate | None, unit: str) -> str:
+    if estimate is None:
+        return "–"
+    width = "" if estimate.half_width is None else f" ± {estimate.half_width:.2f}"
+    return _amount(estimate.mean, "").strip() + width + f" {unit}".replace(" x", "×")
+
+
+def _difference(verdict: Verdict) -> str:
+    return "–" if verdict.difference is None else _amount(verdict.difference, verdict.number.unit, sign=True)
+
+
+def _loss(verdict: Verdict) -> str:
+    return _interval(verdict.loss, "points")
+
+
+def _allowed(verdict: Verdict) -> str:
+    number = verdict.number
+    return "–" if number.loss is None else _amount(number.loss + number.loss_tolerance, "points")
+
+
+def _gain(verdict: Verdict) -> str:
+    gain = verdict.dense_gain
+    return "–" if gain is None else _amount(gain.mean, "points", sign=True)
+
+
+def _dense(verdict: Verdict) -> str:
+    return "–" if verdict.dense_top1 is None else f"{100 * verdict.dense_top1.mean:.2f} %"
+
+
+def _hours(verdict: Verdict) -> str:
+    if verdict.hours is None:
+        return "–"
+    about = "about " if verdict.word == "not run" else ""
+    return f"{about}{verdict.hours:.2g} h"
+
+
+COLUMNS: tuple[Column[Verdict], ...] = (
+    Column("number", "what is measured, and the target that the method was run at", _number, False),
+    Column("claimed", "as published; (ours): a point on the way, that no paper states", _claimed),
+    Column("measured", "mean over seeds with its 95 % Student interval", _measured),
+    Column("difference", "measured minus claimed", _difference),
+    Column("dense top-1", "of the dense networks that the runs began with, on test", _dense),
+    Column("lost", "top-1 on test, dense minus pruned, paired by seed", _loss),
+    Column("allowed", "loss that the claim may have, its tolerance included", _allowed),
+    Column("dense, trained on", "what the dense network gains from the same extra training", _gain),
+    Column("seeds", "seeds that were run", lambda verdict: str(len(verdict.seeds))),
+    Column("device time", "of all runs; a guess where nothing was run", _hours),
+    Column("verdict", "both sides must hold: the number, and its accuracy", lambda verdict: verdict.word, False),
+)
+
+
+def verdict_table(found: Sequence[Verdict]) -> Table:
+    """All verdicts for a terminal."""
+    table = Table(title="claims")
+    table.add_column("claim", overflow="fold")
+    for column in COLUMNS:
+        table.add_column(column.title, justify="right" if column.number else "left")
+    previous = ""
+    for verdict in found:
+        name = verdict.claim.name
+        table.add_row(name if name != previous else "", *(column.cell(verdict) for column in COLUMNS))
+        previous = name
+    return table

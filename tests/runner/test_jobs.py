@@ -1,0 +1,160 @@
+"""From a command to jobs, and what is refused before any work starts."""
+
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
+
+import pytest
+from pydantic import Field
+
+from bench import Config, Method, Trial, UsageError
+from bench.runner.jobs import Asked, Job, make_plan, method_classes
+
+
+class SettingsOfEveryKind(Config):
+    """One of each."""
+
+    share: float = Field(0.5, gt=0, le=1)
+    sign: Literal[1, -1] = 1
+    rounds: tuple[int, ...] = (1, 2)
+    fast: bool = False
+    label: str = ""
+
+
+class Settable(Method):
+    """Does nothing."""
+
+    name = "settable"
+    reference = "a toy"
+    Config = SettingsOfEveryKind
+
+    def prune(self, trial: Trial) -> None:
+        """Never run."""
+
+
+@pytest.fixture
+def plan(smoke_track: Path) -> Callable[..., list[Job]]:
+    """`plan(methods=("l1",), ...)` on the smoke track."""
+    return lambda **asked: make_plan(Asked(**{"tracks": (str(smoke_track),), **asked}))
+
+
+def labels(jobs: list[Job]) -> list[str]:
+    return [job.label for job in jobs]
+
+
+def test_a_plan_is_methods_by_targets_by_seeds_each_run_once(plan: Callable[..., list[Job]]) -> None:
+    jobs = plan(methods=("l1", "random", "l1"), targets=("macs=0.5", "macs=0.25", "macs=0.50"), seeds=(0, 1, 0))
+    assert labels(jobs) == [
+        f"{method} smoke macs={ratio} seed {seed}"
+        for method in ("l1", "random")
+        for ratio in (0.5, 0.25)
+        for seed in (0, 1)
+    ]
+
+
+def test_without_a_target_the_tracks_own_are_taken(plan: Callable[..., list[Job]]) -> None:
+    assert [str(job.spec.target) for job in plan(methods=("l1",))] == ["macs=0.5", "macs=0.25"]
+
+
+def test_dense_has_no_target_and_one_run_a_seed(plan: Callable[..., list[Job]]) -> None:
+    jobs = plan(methods=("dense",), targets=("macs=0.5", "macs=0.25"), seeds=(0, 1))
+    assert labels(jobs) == ["dense smoke seed 0", "dense smoke seed 1"]
+
+
+def test_all_means_every_method_controls_first(plan: Callable[..., list[Job]]) -> None:
+    jobs = plan(methods=("all",), targets=("macs=0.5",))
+    planned = list(dict.fromkeys(job.spec.method for job in jobs))
+    structured = [name for name, method in method_classes().items() if method.kind == "structured"]
+    assert planned == structured
+    assert planned[:3] == ["dense", "random", "scratch"]
+
+
+def test_unstructured_methods_take_sizes_in_parameters_and_auto_only_with_a_constraint_of_their_own(
+    tmp_path: Path, smoke_track: Path
+) -> None:
+    track = tmp_path / "both.toml"
+    track.write_text(smoke_track.read_text().replace('"macs=0.25"', '"params=0.1", "auto"'))
+    jobs = make_plan(Asked(("all",), (str(track),)))
+    targets = {name: [str(j.spec.target) for j in jobs if j.spec.method == name] for name in method_classes()}
+    assert targets["olmp"] == ["params=0.1", "auto"]
+    assert targets["magnitude"] == targets["random-weights"] == ["params=0.1"]
+    assert targets["hbfp"] == targets["l1"] == ["macs=0.5"]
+
+
+def test_every_job_carries_the_observers_of_the_whole_plan(plan: Callable[..., list[Job]]) -> None:
+    jobs = plan(methods=("l1", "hbfp"), targets=("macs=0.5",))
+    assert [[each.name for each in job.observers] for job in jobs] == [["filter-l1"], ["filter-l1"]]
+
+
+def test_a_command_makes_its_one_row_again(plan: Callable[..., list[Job]], smoke_track: Path) -> None:
+    asked = {"methods": ("hbfp", "l1"), "targets": ("macs=0.5", "macs=0.25"), "seeds": (3, 4), "budget": "5ep"}
+    for job in plan(**asked, settings=("pairs=0.2", "sign=-1", "scope=global")):
+        words = shlex.split(job.command)
+        options = list(zip(words[2::2], words[3::2], strict=True))
+        values = {key: tuple(value for name, value in options if name == key) for key, _ in options}
+        again = Asked(
+            methods=values["--method"],
+            tracks=values["--track"],
+            targets=values["--target"],
+            seeds=tuple(map(int, values["--seed"])),
+            settings=values["--set"],
+            budget=values["--budget"][0],
+        )
+        assert words[:2] == ["bench", "run"]
+        assert [each.spec.run_id for each in make_plan(again)] == [job.spec.run_id]
+
+
+def test_settings_of_every_type_are_read_from_text(
+    plan: Callable[..., list[Job]], install: Callable[[type[Method]], None]
+) -> None:
+    install(Settable)
+    texts = ("share=0.25", "sign=-1", "rounds=[3, 4]", "fast=true", "label=12")
+    (job,) = plan(methods=("settable",), targets=("macs=0.5",), settings=texts)
+    assert job.spec.config == {"share": 0.25, "sign": -1, "rounds": [3, 4], "fast": True, "label": "12"}
+
+
+def test_a_setting_goes_to_every_method_that_has_it_or_to_the_named_one(plan: Callable[..., list[Job]]) -> None:
+    jobs = plan(methods=("l1", "hbfp"), targets=("macs=0.5",), settings=("l1.scope=global", "pairs=0.2"))
+    assert {job.spec.method: job.spec.config.get("scope") for job in jobs} == {"l1": "global", "hbfp": None}
+    assert {job.spec.method: job.spec.config.get("pairs") for job in jobs} == {"l1": None, "hbfp": 0.2}
+
+
+def test_a_budget_in_seconds_binds_in_seconds(plan: Callable[..., list[Job]]) -> None:
+    (job,) = plan(methods=("dense",), budget="30s")
+    assert (job.spec.unit, job.spec.track.budget.device_seconds) == ("device_seconds", 30)
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        (
+            {"methods": ("l1",), "targets": ("auto",)},
+            "l1 is structured and cannot be run at auto. Give --target macs=0.5",
+        ),
+        ({"methods": ("magnitude",), "targets": ("macs=0.5",)}, "magnitude is unstructured and .* --target params=0.1"),
+        ({"methods": ("magnitude", "l1"), "targets": ("macs=0.5",)}, "magnitude is unstructured and cannot be run"),
+        ({"methods": ("hbpf",)}, "unknown method 'hbpf'. Did you mean 'hbfp'"),
+        ({"methods": ("magnitude", "random-weights")}, "nothing to run"),
+        ({"tracks": ("digits",)}, "unknown track 'digits'. Did you mean 'digits-lenet5'"),
+        ({"targets": ("macs=1.5",)}, r"macs=1.5 is outside \(0, 1\)"),
+        ({"targets": ("none",)}, "target none is for the dense control; hbfp needs"),
+        ({"seeds": (-1,)}, "seed -1 is out of range. Use 0"),
+        ({"seeds": (2**63,)}, "seed 9223372036854775808 is out of range"),
+        ({"budget": "30"}, "budget '30': use a positive number of dense epochs"),
+        ({"budget": "device_seconds"}, "no budget in device_seconds. Give one: --budget 600s"),
+        ({"settings": ("pears=0.2",)}, "unknown setting of hbfp 'pears'. Did you mean 'pairs'"),
+        ({"settings": ("pairs",)}, "--set 'pairs': write KEY=VALUE"),
+        ({"settings": ("pairs=2",)}, r"settings of hbfp: pairs: .*less than or equal to 1 \(given: 2"),
+        ({"settings": ("pairs=nan",)}, r"settings of hbfp: pairs: .*\(given: "),
+        ({"settings": ("pairs=many",)}, r"settings of hbfp: pairs: .*number.*\(given: 'many'\)"),
+        ({"settings": ("sign=2",)}, r"settings of hbfp: sign: .*1 or -1 \(given: 2\)"),
+        ({"settings": ("l1.scope=global",)}, "'l1' is not among the methods: hbfp"),
+        ({"settings": ("hbfp.pears=1",)}, "unknown setting of hbfp 'pears'. Did you mean 'pairs'"),
+    ],
+)
+def test_what_cannot_be_planned_is_refused_with_the_value_and_the_next_action(
+    plan: Callable[..., list[Job]], asked: dict[str, tuple[str, ...]], said: str
+) -> None:
+    with pytest.raises(UsageError, match=said):
+        plan(**asked)

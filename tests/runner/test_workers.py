@@ -1,0 +1,80 @@
+"""Worker processes: the same results as one process, and a worker that dies costs only its own run."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from subprocess import CompletedProcess
+from typing import Any
+
+import pytest
+
+from bench.records.store import read_records
+
+pytestmark = pytest.mark.slow
+Bench = Callable[..., CompletedProcess[str]]
+
+
+def results(store: Path) -> dict[str, dict[str, Any]]:
+    """What two stores must agree on, by run."""
+    records, unreadable = read_records(store)
+    assert not unreadable
+    return {
+        record.run_id: {
+            "status": record.status,
+            "dense": record.dense and record.dense.weights_sha256,
+            "pruned": record.pruned and record.pruned.weights_sha256,
+            "correct": record.pruned and record.pruned.correct_test,
+            "ledger": {name: phase.model_dump(exclude={"device_seconds"}) for name, phase in record.ledger.items()},
+            "curve": [point.model_dump() for point in record.curve],
+        }
+        for record in records
+    }
+
+
+def test_two_workers_and_one_process_give_bitwise_equal_networks(
+    bench: Bench, smoke_track: Path, tmp_path: Path
+) -> None:
+    words = ["run", "--method", "hbfp,l1,halve", "--track", str(smoke_track), "--target", "macs=0.5", "--seed", "0"]
+    found = []
+    for store, workers in ((tmp_path / "one", "1"), (tmp_path / "two", "2")):
+        done = bench(*words, "--seed", "1", "--store", str(store), "--wandb", "off", "--workers", workers)
+        assert done.returncode == 0, done.stderr
+        found.append(results(store))
+    assert found[0] == found[1]
+    assert len(found[0]) == 6
+    assert len({each["dense"] for each in found[0].values()}) == 2
+
+
+def test_a_worker_that_dies_costs_only_its_run_and_the_same_command_takes_it_up_again(
+    bench: Bench, smoke_track: Path, tmp_path: Path
+) -> None:
+    store = tmp_path / "runs"
+    words = ["run", "--method", "halve,deserter,l1,clumsy", "--track", str(smoke_track), "--target", "macs=0.5"]
+    words += ["--store", str(store), "--wandb", "off", "--workers", "2", "--json"]
+    for fresh in (True, False):
+        done = bench(*words)
+        assert done.returncode == 1
+        records = json.loads(done.stdout)
+        assert [(record["method"], record["status"]) for record in records] == [
+            ("halve", "ok"),
+            ("l1", "ok"),
+            ("clumsy", "failed"),
+        ]
+        assert "deserter smoke macs=0.5 seed 0: its process died (exit code 9)" in done.stderr
+        assert ("halve smoke macs=0.5 seed 0: done already: ok" in done.stderr) is not fresh
+    assert not list(store.glob("deserter-*/record.json"))
+
+
+def test_what_a_worker_cannot_use_ends_the_command_with_its_message(
+    bench: Bench, smoke_track: Path, tmp_path: Path
+) -> None:
+    store = tmp_path / "runs"
+    words = ["run", "--track", str(smoke_track), "--store", str(store), "--wandb", "off", "--workers", "2"]
+    assert bench(*words, "--method", "halve", "--target", "macs=0.5").returncode == 0
+    (weights,) = store.glob("dense/*/weights.safetensors")
+    weights.write_bytes(b"")
+    done = bench(*words, "--method", "halve,l1", "--target", "macs=0.25")
+    assert done.returncode == 2
+    assert "is damaged" in done.stderr
+    assert "Delete that folder" in done.stderr
+    assert "Traceback" not in done.stderr
