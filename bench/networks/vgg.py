@@ -14,13 +14,13 @@ STAGES = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512
 
 
 class _VGG(nn.Module):
-    """`[N, C, S, S]` -> `[N, classes]`: stages of 3x3 convolutions, each halving the side; then 512."""
+    """`[N, C, H, W]` -> `[N, classes]`: stages of 3x3 convolutions, each halving the sides; then 512."""
 
     def __init__(self, spec: NetworkSpec) -> None:
         super().__init__()
-        side = spec.size // 2 ** len(STAGES)
-        if side < 1:
-            raise UsageError(f"vgg16 needs images of 32x32 or more, not {spec.size}x{spec.size}. Scale them up.")
+        height, columns = (side // 2 ** len(STAGES) for side in (spec.height, spec.width))
+        if min(height, columns) < 1:
+            raise UsageError(f"vgg16 needs images of 32x32 or more, not {spec.height}x{spec.width}. Scale them up.")
         layers: OrderedDict[str, nn.Module] = OrderedDict()
         width = spec.channels
         for stage, outputs in enumerate(STAGES, start=1):
@@ -32,7 +32,7 @@ class _VGG(nn.Module):
                 width = output
             layers[f"pool{stage}"] = nn.MaxPool2d(2)
         self.features = nn.Sequential(layers)
-        self.fc1 = nn.Linear(width * side * side, 512, bias=False)
+        self.fc1 = nn.Linear(width * height * columns, 512, bias=False)
         self.bn1 = nn.BatchNorm1d(512)
         self.relu1 = nn.ReLU()
         self.fc2 = nn.Linear(512, spec.classes)
