@@ -41,7 +41,7 @@ class Moves:
 def draw_moves(
     images: int, size: tuple[int, int], augment: tuple[str, ...], generator: torch.Generator, device: torch.device
 ) -> Moves:
-    """Random moves for so many images of `size` (height, width) pixels: any crop equally likely, every second one flipped."""
+    """Random moves for so many images of `size`, (height, width): any crop equally likely, every second one flipped."""
     down = right = mirrored = None
     if "crop" in augment:
         rows, columns = (2 * padding(side) + 1 for side in size)

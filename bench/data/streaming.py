@@ -69,10 +69,8 @@ def centred(image: "Image", size: tuple[int, int], margin: float = _MARGIN) -> "
 
     height, width = (round(side * margin) for side in size)
     wide, tall = image.size
-    if wide * height <= tall * width:  # relatively narrower than what is wanted: the width decides
-        scaled = [width * tall // wide, width]
-    else:
-        scaled = [height, height * wide // tall]
+    narrower = wide * height <= tall * width  # than what is wanted, relatively: then the width decides
+    scaled = [width * tall // wide, width] if narrower else [height, height * wide // tall]
     return functional.center_crop(functional.resize(image, scaled), list(size))
 
 

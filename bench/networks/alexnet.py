@@ -27,7 +27,8 @@ class AlexNet(Network):
 
         if min(spec.height, spec.width) < _SMALLEST:
             raise UsageError(
-                f"alexnet needs images of {_SMALLEST}x{_SMALLEST} or more, not {spec.height}x{spec.width}. Scale them up."
+                f"alexnet needs images of {_SMALLEST}x{_SMALLEST} or more, not {spec.height}x{spec.width}. "
+                "Scale them up."
             )
         network = alexnet(weights=None, num_classes=spec.classes)
         if spec.channels != 3:
