@@ -17,7 +17,7 @@ from bench.measure.latency import Latency
 from bench.measure.macs import count_macs
 from bench.measure.network import latencies, layers_of, measure
 from bench.networks.base import Network
-from bench.networks.registry import network as network_plugin
+from bench.networks.registry import network_of
 from bench.records.record import LatencyRow, Measured, Record, Status
 from bench.records.store import Store, sweep, write_atomically, write_text
 from bench.runner.dense import Dense, build, dense_network
@@ -127,7 +127,7 @@ def _steps(
     observers: tuple[type[Observer], ...],
     report: Report,
 ) -> Status:
-    plugin = network_plugin(spec.track.network)
+    plugin = network_of(spec.track)
     wanted = tuple(dict.fromkeys((*method.observers, *observers)))
     dense = dense_network(spec, plugin, data, store, wanted, report)
     draft.facts["dense_sha256"] = dense.weights_sha256

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from bench.errors import StoreError
 from bench.journal.files import JournalRefused
-from bench.networks.registry import network as network_plugin
+from bench.networks.registry import network_of
 from bench.records.record import Record
 from bench.records.store import Store
 from bench.runner.dense import build
@@ -50,7 +50,7 @@ def check(jobs: Sequence[Job], workplace: Workplace) -> None:
         UsageError: data are missing or damaged, a network is unknown or does not take the track's images.
     """
     for job in {job.spec.track.model_dump_json(): job for job in jobs}.values():
-        plugin = network_plugin(job.spec.track.network)
+        plugin = network_of(job.spec.track)
         data = workplace.data(job.spec)
         build(plugin, data, 0)
     workplace.store.prepare()
