@@ -3,6 +3,7 @@
 A file is never unpickled: `torch.load(weights_only=True)` reads tensors and plain containers, nothing that runs.
 """
 
+import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 
 from bench.errors import UsageError
 
-__all__ = ["load_weights", "read_weights"]
+__all__ = ["file_sha256", "load_weights", "read_weights"]
 
 _WRAPPERS = ("state_dict", "model_state_dict", "model", "net", "network", "weights")
 _PREFIXES = ("module.", "_orig_mod.", "model.", "net.", "network.")
@@ -59,6 +60,19 @@ def _tensors(found: Any, path: Path) -> dict[str, Tensor]:
         )
         raise UsageError(f"weights {path}: holds {kind}, not tensors by name. Save network.state_dict() alone.")
     return {str(name): value for name, value in found.items()}
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 over a file's bytes.
+
+    Raises:
+        UsageError: it cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise UsageError(f"weights {path}: {error.strerror or error}. Give the file of a state_dict.") from None
 
 
 def load_weights(network: nn.Module, path: Path) -> None:

@@ -50,6 +50,11 @@ class ImagesSection(BaseModel):
         return self
 
     @property
+    def names(self) -> tuple[str, ...] | None:
+        """The names of the classes, where there are names."""
+        return None if isinstance(self.classes, int) else self.classes
+
+    @property
     def class_count(self) -> int:
         """How many labels there are."""
         return self.classes if isinstance(self.classes, int) else len(self.classes)
