@@ -1,6 +1,5 @@
 """The field's channel criteria against cases worked out by hand, and what their runs leave."""
 
-import copy
 from collections.abc import Callable, Mapping
 
 import numpy as np
@@ -18,20 +17,10 @@ from bench.methods.soft import Soft, SoftConfig, Softly, filter_masks, smallest_
 Make = Callable[..., Trial]
 
 
-def with_weights(make_trial: Make, **weights: Tensor) -> Trial:
-    """A trial on the small network with these parameters (`conv1_weight` for `conv1.weight`)."""
-    network = copy.deepcopy(make_trial().network)
-    for name, value in weights.items():
-        with torch.no_grad():
-            network.get_parameter(name.replace("_", ".")).copy_(value)
-    return make_trial(network)
-
-
-def test_a_group_norm_is_the_sum_over_every_layer_that_the_channel_runs_through(make_trial: Make) -> None:
+def test_a_group_norm_is_the_sum_over_every_layer_that_the_channel_runs_through(with_weights: Make) -> None:
     scales = torch.full((8,), 2.0)
     scales[3] = 5.0
     trial = with_weights(
-        make_trial,
         conv1_weight=torch.ones(()),  # 9 weights a filter
         bn1_weight=scales,
         bn1_bias=torch.tensor(3.0),
@@ -43,11 +32,11 @@ def test_a_group_norm_is_the_sum_over_every_layer_that_the_channel_runs_through(
     assert group_norms(first, p=1, biases=True)[0] == pytest.approx(9 + 2 + 27 + 3)
 
 
-def test_group_norm_removes_what_the_next_layer_does_not_read(make_trial: Make) -> None:
+def test_group_norm_removes_what_the_next_layer_does_not_read(with_weights: Make) -> None:
     reading = torch.ones(6, 8, 3, 3)
     reading[:, [1, 4]] = 0.0  # an l1 norm of filters could not tell these from the others
     marks = (1 + 1e-3 * torch.arange(8.0)).view(8, 1, 1, 1)
-    trial = with_weights(make_trial, conv1_weight=marks, conv2_weight=reading)
+    trial = with_weights("macs=0.25", conv1_weight=marks, conv2_weight=reading)
     trial.config = GroupNormConfig()
     GroupNorm().prune(trial)
     left = trial.network.get_parameter("conv1.weight").detach()[:, 0, 0, 0]
@@ -108,10 +97,10 @@ def test_no_more_images_than_the_search_pays_for(make_trial: Make) -> None:
 
 
 @pytest.mark.parametrize(("method", "config"), [(HRank, HRankConfig(images=16)), (CHIP, CHIPConfig(images=8))])
-def test_they_remove_the_channels_of_lowest_score(make_trial: Make, method: type, config: Config) -> None:
+def test_they_remove_the_channels_of_lowest_score(with_weights: Make, method: type, config: Config) -> None:
     filters = torch.randn(8, 1, 3, 3, generator=torch.Generator().manual_seed(0))
     filters[[2, 5]] = 0.0  # constant maps: of the lowest rank, and with nothing of their own
-    trial = with_weights(make_trial, conv1_weight=filters)
+    trial = with_weights("macs=0.25", conv1_weight=filters)
     trial.config = config
     method().prune(trial)
     left = trial.network.get_parameter("conv1.weight").detach()
@@ -119,8 +108,8 @@ def test_they_remove_the_channels_of_lowest_score(make_trial: Make, method: type
     assert left.flatten(1).any(1).all()
 
 
-def test_soft_pruning_zeroes_the_filters_of_smallest_l2_norm_and_they_come_back(make_trial: Make) -> None:
-    trial = with_weights(make_trial, conv1_weight=torch.arange(1.0, 9.0).view(8, 1, 1, 1))
+def test_soft_pruning_zeroes_the_filters_of_smallest_l2_norm_and_they_come_back(with_weights: Make) -> None:
+    trial = with_weights(conv1_weight=torch.arange(1.0, 9.0).view(8, 1, 1, 1))
     trial.config = SoftConfig()
     keep = smallest_off(trial)
     gone = sorted(set(range(8)) - set(keep["conv1"].tolist()))
