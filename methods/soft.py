@@ -45,7 +45,7 @@ class Softly(Hook):
 
     def __init__(self, trial: Trial) -> None:
         self._trial = trial
-        self._period = max(1, round(trial.config.every * trial.sizes["train"] / trial.batch_size))
+        self._period = max(1, round(trial.config.every * trial.sizes.train / trial.batch_size))
 
     def before_step(self, step: Step) -> None:
         """Masks hold for one step: they zero the filters, and are taken off before the next."""
