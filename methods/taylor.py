@@ -1,6 +1,7 @@
 """`taylor`: the filters whose removal changes the loss least, to first order (Molchanov et al. 2019)."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from functools import partial
 from typing import Literal
 
 import torch
@@ -27,6 +28,11 @@ def importance(group: ChannelGroup, gradients: Mapping[str, Tensor]) -> Tensor:
         for weight, gradient in zip(group.weights, group.rows_of(gradients), strict=True)
     ]
     return torch.stack(products).sum(0).square()
+
+
+def importances(groups: Iterable[ChannelGroup], gradients: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The importance of every group's channels, of one batch."""
+    return {group.name: importance(group, gradients) for group in groups}
 
 
 def first_to_go(scores: Tensor, keep: Tensor, share: float) -> Tensor:
@@ -61,10 +67,7 @@ class Taylor(Method):
             images = trial.config.images
             while images > 1 and not trial.affordable(3 * images, rounds - number, recalibrate=False):
                 images //= 2
-            groups = trial.surgery.groups
-            scores = trial.gradients(
-                images, reduce=lambda seen: {group.name: importance(group, seen) for group in groups}
-            )
+            scores = trial.gradients(images, reduce=partial(importances, trial.surgery.groups))
             keep = trial.surgery.fit(scores, scope=trial.config.scope)
             share = 1 / (rounds - number)
             trial.surgery.remove({name: first_to_go(scores[name], kept, share) for name, kept in keep.items()})

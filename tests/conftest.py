@@ -254,6 +254,7 @@ def make_trial(patterns: Data) -> Iterator[Callable[..., Trial]]:
             with torch.random.fork_rng():
                 torch.manual_seed(seed)
                 network = Small()
+        initial = {name: tensor.clone() for name, tensor in network.state_dict().items()}
         macs = count_macs(network, patterns.shape).total
         params = sum(parameter.numel() for parameter in network.parameters())
         aim = Target.parse(target)
@@ -274,6 +275,7 @@ def make_trial(patterns: Data) -> Iterator[Callable[..., Trial]]:
             observers=observers,
             reinitialise=lambda net: None,
             recorded_widths=lambda run: {},
+            initial=lambda: initial,
         )
         made.append(trial)
         trial.begin()

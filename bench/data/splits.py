@@ -88,7 +88,7 @@ class Split:
         """Images and labels of these parts of a random order, augmented; all is drawn when this is called."""
         device = self.labels.device
         order = torch.randperm(len(self), generator=generator).to(device)
-        moves = draw_moves(len(self), self.pixels.shape[-1], augment, generator, device)
+        moves = draw_moves(len(self), (self.pixels.shape[-2], self.pixels.shape[-1]), augment, generator, device)
 
         def batches() -> Batches:
             stored = self.pixels.permute(0, 2, 3, 1)
@@ -232,7 +232,7 @@ def split_images(source: Dataset, train: Images, test: Images, validation: Valid
         validation_indices=drawn,
         fingerprint=_fingerprint(train.pixels, train.labels, test.pixels, test.labels, drawn),
         classes=source.classes,
-        shape=(source.channels, source.size, source.size),
+        shape=source.shape,
         normaliser=Normaliser(source.mean, source.std, device),
     )
 
@@ -252,7 +252,7 @@ def split_files(
 
     def chosen(part: ImageFiles, places: Sequence[int]) -> StreamedSplit:
         names, labels = tuple(part.names[place] for place in places), part.labels[torch.tensor(places)]
-        return StreamedSplit(part.root, names, labels.to(device), source.size)
+        return StreamedSplit(part.root, names, labels.to(device), source.shape, source.margin, part.read)
 
     listed = "".join(
         f"{label} {size} {name}\n"
@@ -268,7 +268,7 @@ def split_files(
         validation_indices=torch.tensor(drawn),
         fingerprint=_fingerprint(names, torch.tensor([len(train.names), len(test.names)]), torch.tensor(drawn)),
         classes=source.classes,
-        shape=(source.channels, source.size, source.size),
+        shape=source.shape,
         normaliser=Normaliser(source.mean, source.std, device),
     )
 
@@ -324,7 +324,7 @@ def statistics(name: str, folder: Path | str) -> tuple[tuple[float, ...], tuple[
     """
     source = dataset(name)
     train, _ = source.load(Path(folder))
-    parts: Iterable[Tensor] = [train.pixels] if isinstance(train, Images) else _evaluated(train, source.size)
+    parts: Iterable[Tensor] = [train.pixels] if isinstance(train, Images) else _evaluated(train, source)
     counts = sum(
         torch.stack([torch.bincount(channel.flatten(), minlength=256) for channel in pixels.unbind(1)])
         for pixels in parts
@@ -340,16 +340,16 @@ def statistics(name: str, folder: Path | str) -> tuple[tuple[float, ...], tuple[
     return tuple(mean), tuple(std)
 
 
-def _evaluated(files: ImageFiles, size: int) -> Iterator[Tensor]:
-    """The images of the files as for evaluation, uint8 [B, 3, size, size], batch by batch."""
-    split = StreamedSplit(files.root, files.names, files.labels, size)
+def _evaluated(files: ImageFiles, source: Dataset) -> Iterator[Tensor]:
+    """The images of the files as for evaluation, uint8 [B, C, H, W], batch by batch."""
+    split = StreamedSplit(files.root, files.names, files.labels, source.shape, source.margin, files.read)
     parts = (slice(first, min(first + 100, len(split))) for first in range(0, len(split), 100))
     return (pixels for pixels, _ in split.in_order(parts))
 
 
 def _check(source: Dataset, part: Images) -> None:
     pixels, labels = part.pixels, part.labels
-    wanted = (len(labels), source.channels, source.size, source.size)
+    wanted = (len(labels), *source.shape)
     if (pixels.dtype, tuple(pixels.shape), labels.dtype) != (torch.uint8, wanted, torch.int64):
         raise DataError(
             f"data set {source.name!r} gives pixels {pixels.dtype} {tuple(pixels.shape)} and labels "

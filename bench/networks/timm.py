@@ -48,16 +48,18 @@ class TimmNetwork(Network):
         self.summary = f"timm's {model}, without pretrained weights"
         self.reference = "https://github.com/huggingface/pytorch-image-models"
         known = timm.get_pretrained_cfg(model)
-        channels, size, _ = known.input_size if known else (3, 224, 224)
-        self.input = NetworkSpec(channels, size, known.num_classes if known and known.num_classes else 1000)
+        channels, *size = known.input_size if known else (3, 224, 224)
+        self.input = NetworkSpec(
+            channels, (size[0], size[1]), known.num_classes if known and known.num_classes else 1000
+        )
 
     def construct(self, spec: NetworkSpec) -> nn.Module:
         import timm
 
         settings = {"pretrained": False, "num_classes": spec.classes, "in_chans": spec.channels}
-        if spec.size != self.input.size:
+        if spec.shape[1:] != self.input.shape[1:]:
             try:
-                return timm.create_model(self.model, img_size=spec.size, **settings)
+                return timm.create_model(self.model, img_size=(spec.height, spec.width), **settings)
             except TypeError as error:  # a model for any size, such as a ResNet, has no such setting
                 if "img_size" not in str(error):
                     raise

@@ -66,9 +66,8 @@ class Dense:
 
 def build(plugin: Network, data: Data, seed: int) -> nn.Module:
     """A fresh network for the data, initialised from the seed, on the data's device, channels last."""
-    channels, size, _ = data.shape
     with isolated(seed, "initialise"):
-        network = plugin.build(NetworkSpec(channels, size, data.classes))
+        network = plugin.build(NetworkSpec.of(data.shape, data.classes))
     return network.to(data.device).to(memory_format=torch.channels_last)
 
 

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from bench.errors import UsageError, unknown_name
 from bench.plugins import discover
 from bench.runner.manifest import device_class
+from bench.runner.needs import unmet_need
 from bench.specs.budget import Request, Unit
 from bench.specs.claim import Claim, load_claim
 from bench.specs.run import RunSpec, source_sha256
@@ -102,6 +103,10 @@ def make_plan(asked: Asked) -> list[Job]:
     for track_name in dict.fromkeys(asked.tracks or ("digits-lenet5",)):
         track, unit = _budgeted(load_track(track_name), asked.budget)
         for name, method in methods.items():
+            if missing := unmet_need(method, track):
+                if "all" in wanted:
+                    continue
+                raise UsageError(missing)
             for target in _targets(method, track, asked):
                 for seed in asked.seeds or (0,):
                     spec = _spec(method, configs[name], track, unit, target, seed, asked)
@@ -131,6 +136,8 @@ def _claimed(claim: Claim, given: str, asked: Asked) -> list[Job]:
     observers = _observers(methods.values())
     jobs: dict[str, Job] = {}
     for name, method in methods.items():
+        if missing := unmet_need(method, claim.track):
+            raise UsageError(missing)
         named = [number.target for number in claim.numbers if name in (claim.method, number.rival)]
         for text in dict.fromkeys(named) if name != "dense" else ["none"]:
             if targets and text not in targets and name != "dense":

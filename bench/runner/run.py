@@ -226,6 +226,7 @@ def _trial(
         observers=[each() for each in method.observers],
         reinitialise=plugin.initialise,
         recorded_widths=lambda run: _widths(store, run, engine),
+        initial=lambda: build(plugin, data, spec.seed).state_dict(),
         journal=journal,
         report=report,
     )

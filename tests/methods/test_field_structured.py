@@ -109,7 +109,7 @@ def test_they_remove_the_channels_of_lowest_score(with_weights: Make, method: ty
 
 
 def test_soft_pruning_zeroes_the_filters_of_smallest_l2_norm_and_they_come_back(with_weights: Make) -> None:
-    trial = with_weights(conv1_weight=torch.arange(1.0, 9.0).view(8, 1, 1, 1))
+    trial = with_weights(conv1_weight=torch.arange(1.0, 9.0).view(8, 1, 1, 1), bn1_bias=torch.tensor(0.5))
     trial.config = SoftConfig()
     keep = smallest_off(trial)
     gone = sorted(set(range(8)) - set(keep["conv1"].tolist()))

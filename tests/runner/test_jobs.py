@@ -158,3 +158,42 @@ def test_what_cannot_be_planned_is_refused_with_the_value_and_the_next_action(
 ) -> None:
     with pytest.raises(UsageError, match=said):
         plan(**asked)
+
+
+class Scaled(Settable):
+    """Needs BatchNorm, which LeNet-5 has not."""
+
+    name = "scaled"
+    needs = frozenset({"batchnorm"})
+
+
+def test_a_network_that_lacks_what_a_method_needs_is_refused_before_anything_runs(
+    plan: Callable[..., list[Job]], install: Callable[[type[Method]], None]
+) -> None:
+    install(Scaled)
+    with pytest.raises(UsageError, match=r"scaled needs batchnorm, and network 'lenet5' of track 'smoke' has no"):
+        plan(methods=("scaled",))
+    planned = {job.spec.method for job in plan(methods=("all",), targets=("macs=0.5",))}
+    assert "l1" in planned
+    assert "scaled" not in planned
+    jobs = plan(methods=("scaled",), tracks=("cifar10-resnet20",))
+    assert labels(jobs) == ["scaled cifar10-resnet20 macs=0.5 seed 0"]
+
+
+def test_a_need_that_nobody_knows_is_named(
+    plan: Callable[..., list[Job]], install: Callable[[type[Method]], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Scaled, "needs", frozenset({"batchnorms"}))
+    install(Scaled)
+    with pytest.raises(UsageError, match=r"need of scaled 'batchnorms'. Did you mean 'batchnorm'"):
+        plan(methods=("scaled",))
+
+
+def test_a_method_that_starts_untrained_has_no_dense_history(
+    plan: Callable[..., list[Job]], install: Callable[[type[Method]], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Scaled, "needs", frozenset({"dense-history"}))
+    monkeypatch.setattr(Scaled, "starts", "untrained")
+    install(Scaled)
+    with pytest.raises(UsageError, match="scaled needs dense-history, and starts untrained"):
+        plan(methods=("scaled",))

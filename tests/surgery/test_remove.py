@@ -49,7 +49,7 @@ def test_masked_equals_removed(name, seed, build, random_keep):
     prune_and_check(build(name, seed), SHAPE, random_keep, ["*"], seed=seed)
 
 
-@pytest.mark.parametrize("name", ["lenet5", "resnet20"])
+@pytest.mark.parametrize("name", ["lenet5", "resnet20", "mobilenetv2"])
 def test_masked_equals_removed_for_own_networks(name, random_keep):
     plugin = network_named(name)
     prune_and_check(plugin.build(plugin.input), plugin.input.shape, random_keep, plugin.prunable, times=2)

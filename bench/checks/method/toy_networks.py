@@ -47,4 +47,4 @@ class Unprunable(Network):
     input = NetworkSpec(channels=1, size=28, classes=10)
 
     def construct(self, spec: NetworkSpec) -> nn.Module:
-        return nn.Sequential(nn.Flatten(), nn.Linear(spec.channels * spec.size**2, spec.classes))
+        return nn.Sequential(nn.Flatten(), nn.Linear(spec.channels * spec.height * spec.width, spec.classes))

@@ -27,7 +27,7 @@ def network_check(it: Submission, path: Path, data: Path | None) -> str:
         StoreError: the file is damaged, or describes another network.
     """
     source = dataset(it.track.dataset)
-    shape = (source.channels, source.size, source.size)
+    shape = source.shape
     network, sha256 = load_pruned(path, {"network": it.track.network, "shape": list(shape), "classes": source.classes})
     if sha256 != it.pruned.weights_sha256:
         raise Refused(f"pruned.weights_sha256 is {it.pruned.weights_sha256}, and the stored network is {sha256}")

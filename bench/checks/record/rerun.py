@@ -160,8 +160,7 @@ def load_pruned(path: Path, wanted: Mapping[str, Any] | None = None) -> tuple[nn
         described = {key: description[key] for key in wanted or {}}
         if described != (wanted or {}):
             raise StoreError(f"{path} describes {described}, and the record is of {dict(wanted or {})}.")
-        channels, size, _ = description["shape"]
-        spec = NetworkSpec(int(channels), int(size), int(description["classes"]))
+        spec = NetworkSpec.of(description["shape"], int(description["classes"]))
         network = network_plugin(str(description["network"])).build(spec)
     except (KeyError, TypeError, ValueError) as error:
         raise StoreError(f"{path}: its description is not readable ({type(error).__name__}: {error}).") from None
