@@ -210,12 +210,16 @@ def _targets(method: type[Method], track: Track, asked: Asked) -> list[Target]:
     """The targets that a method is run at: those of the command, else the track's own for its kind."""
     if method.targets == "none":
         return [Target("none")]
+    if method.targets == "auto" and not asked.targets:
+        return [Target("auto")]
     wanted = [Target.parse(text) for text in asked.targets] if asked.targets else list(track.parsed_targets)
     if any(target.measure == "none" for target in wanted):
         raise UsageError(f"target none is for the dense control; {method.name} needs macs=R, params=R or auto.")
     unstructured = method.kind == "unstructured"
     measures = {"params"} if unstructured else {"macs", "params"} if asked.targets else {"macs"}
-    if method.targets == "any" and (unstructured or asked.targets):
+    if method.targets == "auto":
+        measures = {"auto"}
+    elif method.targets == "any" and (unstructured or asked.targets):
         measures.add("auto")
     return [target for target in wanted if target.measure in measures]
 
@@ -223,10 +227,8 @@ def _targets(method: type[Method], track: Track, asked: Asked) -> list[Target]:
 def _no_target(method: type[Method], track: Track, asked: Asked) -> str:
     """Why a method cannot be run at any of the targets."""
     wanted = ", ".join(asked.targets or track.targets)
-    return (
-        f"{method.name} is {method.kind} and cannot be run at {wanted}. "
-        f"Give --target {'params=0.1' if method.kind == 'unstructured' else 'macs=0.5'}."
-    )
+    good = "auto" if method.targets == "auto" else "params=0.1" if method.kind == "unstructured" else "macs=0.5"
+    return f"{method.name} is {method.kind} and cannot be run at {wanted}. Give --target {good}."
 
 
 def _budgeted(track: Track, text: str | None) -> tuple[Track, Unit]:
