@@ -44,18 +44,23 @@ class Workplace:
 
     store: Store
     data_folder: Path
-    loaded: dict[tuple[str, str, int, int, str], Data] = field(default_factory=dict)
+    loaded: dict[tuple[str, ...], Data] = field(default_factory=dict)
 
     def data(self, spec: RunSpec) -> Data:
         """The track's data on the run's device; loaded once."""
         track = spec.track
         check_augmentation(track)
-        own = "" if track.images is None else f"{track.root} {track.images.model_dump_json()}"
-        key = (track.dataset, own, track.validation.images, track.validation.seed, spec.device)
+        key = data_key(track, spec.device)
         if key not in self.loaded:
             self.loaded.clear()
             self.loaded[key] = load_data(track, self.data_folder, spec.device)
         return self.loaded[key]
+
+
+def data_key(track: Track, device: str) -> tuple[str, ...]:
+    """What two tracks share whose data are the same: in `Workplace.loaded`."""
+    own = "" if track.images is None else f"{track.root} {track.images.model_dump_json()}"
+    return track.dataset, own, track.validation.model_dump_json(), device
 
 
 def execute(
