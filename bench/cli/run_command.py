@@ -24,7 +24,7 @@ from bench.tracking.mode import choose_mode
 from bench.tracking.tracker import Published, Tracker
 
 if TYPE_CHECKING:
-    from bench.leaderboard.verdicts.verdicts import Verdict
+    from bench.leaderboard.verdicts.verdicts import ClaimVerdict
 
 __all__ = ["Session", "all_records", "draw_leaderboard", "find_record", "plain_progress", "print_verdicts"]
 
@@ -87,7 +87,7 @@ def find_record(name: str, store: Path) -> tuple[Record, Path]:
     return record, Store(store).folder(record.run_id)
 
 
-def print_verdicts(found: Sequence["Verdict"]) -> None:
+def print_verdicts(found: Sequence["ClaimVerdict"]) -> None:
     """Verdicts as a table; below it why they are what they are and, for what was not run, the command."""
     from bench.leaderboard.verdicts.verdict_columns import verdict_table
 
