@@ -177,19 +177,24 @@ def _targets(method: type[Method], track: Track, asked: Asked) -> list[Target]:
     """The targets that a method is run at: those of the command, else the track's own for its kind."""
     if method.targets == "none":
         return [Target("none")]
+    if method.targets == "auto" and not asked.targets:
+        return [Target("auto")]
     wanted = [Target.parse(text) for text in asked.targets] if asked.targets else list(track.parsed_targets)
     if any(target.measure == "none" for target in wanted):
         raise UsageError(f"target none is for the dense control; {method.name} needs macs=R, params=R or auto.")
     unstructured = method.kind == "unstructured"
     measures = {"params"} if unstructured else {"macs", "params"} if asked.targets else {"macs"}
-    if method.targets == "any" and (unstructured or asked.targets):
+    if method.targets == "auto":
+        measures = {"auto"}
+    elif method.targets == "any" and (unstructured or asked.targets):
         measures.add("auto")
     fitting = [target for target in wanted if target.measure in measures]
     named = "all" not in asked.methods
     if not fitting and named and (asked.targets or len(asked.methods) <= 1):
+        good = "auto" if method.targets == "auto" else "params=0.1" if unstructured else "macs=0.5"
         raise UsageError(
             f"{method.name} is {method.kind} and cannot be run at {', '.join(str(t) for t in wanted)}. "
-            f"Give --target {'params=0.1' if unstructured else 'macs=0.5'}."
+            f"Give --target {good}."
         )
     return fitting
 

@@ -90,8 +90,8 @@ class Case:
 
     def target(self, ratio: float) -> Target:
         """The target for a size, in the measure that fits the method's kind."""
-        if self.method.targets == "none":
-            return Target("none")
+        if self.method.targets in ("none", "auto"):
+            return Target(self.method.targets)
         return Target("macs" if self.method.kind == "structured" else "params", ratio)
 
     def run(
