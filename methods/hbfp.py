@@ -152,6 +152,7 @@ class HBFP(Method):
     reference = "Basha et al. 2024, arXiv 2102.00160"
     targets = "any"
     observers = (FilterNorms,)
+    needs = frozenset({"dense-history"})
     Config = HBFPConfig
 
     def prune(self, trial: Trial) -> None:
