@@ -81,7 +81,7 @@ def record_page() -> str:
     parts = [
         "# A record",
         "",
-        "One run's result, `record.json`. The [JSON schema](record.schema.json) is generated from the code that writes it.",
+        "One run's result, `record.json`. The [JSON schema](record.schema.json) is made from the code that writes it.",
         "`top1` values are fractions, 0 to 1; units are in names.",
         "",
     ]
