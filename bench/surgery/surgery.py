@@ -129,7 +129,7 @@ class Surgery:
         """How many of the weights that masks cover may stay so that the network has `ratio` of the dense parameters.
 
         Args:
-            ratio: None for the target's. Parameters without a mask (normalisation) count, and stay.
+            ratio: None for the target's. Parameters without a mask (`weights.left_out`) count, and stay.
 
         Raises:
             SurgeryError: the target is no share of parameters, or is less than the parameters without a mask.
@@ -140,9 +140,10 @@ class Surgery:
             ratio = self.target.ratio
         count = round(ratio * self._dense["params"]) - (self.params - self.weights.total)
         if count < 1:
+            why = self.weights.why_left_out()
             raise SurgeryError(
                 f"{ratio:g} of {self._dense['params']} parameters is less than the {self.params - self.weights.total} "
-                "that are not pruned (normalisation). Give a larger target."
+                f"that have no mask: {why or 'none'}. Give a larger target."
             )
         return min(count, self.weights.total)
 
