@@ -10,12 +10,16 @@ from collections import defaultdict
 from collections.abc import Sequence
 from itertools import pairwise
 
-from bench.leaderboard.board.board import SEEDS_TO_BE_PROVISIONAL
+import numpy as np
+
+from bench.leaderboard.board.board import SEEDS_TO_BE_PROVISIONAL, SEEDS_TO_RANK
 from bench.leaderboard.board.comparable import Start, start_of
-from bench.leaderboard.board.comparison import AcrossTargets, Area, NotCompared
-from bench.leaderboard.board.pairing import all_pairs
+from bench.leaderboard.board.comparison import AcrossTargets, Area, NotCompared, RankInterval
 from bench.leaderboard.board.run_group import RunGroup
+from bench.leaderboard.stats.errors import UNKNOWN_IMAGES
 from bench.leaderboard.stats.estimate import Estimate
+from bench.leaderboard.stats.pairs import in_families, rank_intervals
+from bench.leaderboard.stats.rows import row_statistics
 from bench.records.record import Record
 
 __all__ = ["across_targets", "normalised_area"]
@@ -37,7 +41,7 @@ def normalised_area(sizes: Sequence[float], accuracies: Sequence[float]) -> floa
     return sum((b[0] - a[0]) * (a[1] + b[1]) / 2 for a, b in pairwise(points)) / width
 
 
-def across_targets(groups: Sequence[RunGroup], listed: Sequence[str], resolution: float) -> tuple[AcrossTargets, ...]:
+def across_targets(groups: Sequence[RunGroup], listed: Sequence[str], images: int | None) -> tuple[AcrossTargets, ...]:
     """One summary for each measure that the targets name.
 
     The targets are the track's own as far as two methods or more have three seeds there; where the track names none,
@@ -46,7 +50,7 @@ def across_targets(groups: Sequence[RunGroup], listed: Sequence[str], resolution
     Args:
         groups: the rows at all targets with a size.
         listed: the track's targets.
-        resolution: see `paired_t`.
+        images: number of test images; None where no record tells.
     """
     methods: dict[tuple[str, str], dict[str, RunGroup]] = defaultdict(dict)
     for each in groups:
@@ -56,7 +60,7 @@ def across_targets(groups: Sequence[RunGroup], listed: Sequence[str], resolution
         targets = _targets([each for each in groups if each.target and each.target.measure == measure], listed)
         if len(targets) >= 2:
             concerned = [rows for rows in methods.values() if any(each in rows for each in targets)]
-            summaries.append(_summary(measure, targets, concerned, resolution))
+            summaries.append(_summary(measure, targets, concerned, images))
     return tuple(summaries)
 
 
@@ -69,7 +73,7 @@ def _targets(groups: Sequence[RunGroup], listed: Sequence[str]) -> tuple[str, ..
 
 
 def _summary(
-    measure: str, targets: tuple[str, ...], methods: Sequence[dict[str, RunGroup]], resolution: float
+    measure: str, targets: tuple[str, ...], methods: Sequence[dict[str, RunGroup]], images: int | None
 ) -> AcrossTargets:
     found: list[tuple[RunGroup, dict[Start, float]]] = []
     left_out = []
@@ -84,15 +88,33 @@ def _summary(
             left_out.append(NotCompared(some.row.label, reason))
         else:
             found.append((some, areas))
-    ranked = []
-    places = all_pairs([areas for _, areas in found], resolution).places
-    for (some, areas), place in zip(found, places, strict=True):
-        if place is None:
-            reason = "shares three seeds, from the same dense networks, with none of the others"
-            left_out.append(NotCompared(some.row.label, reason))
-        else:
-            ranked.append(Area(some.row.label, some.row.control, Estimate.of(areas.values()), place))
-    return AcrossTargets(measure, targets, tuple(sorted(ranked, key=lambda row: -row.area.mean)), tuple(left_out))
+    ranks = _ranks([some.row.control for some, _ in found], [areas for _, areas in found], images)
+    rows_by_area = [
+        Area(some.row.label, some.row.control, Estimate.of(areas.values()), rank)
+        for (some, areas), rank in zip(found, ranks, strict=True)
+    ]
+    return AcrossTargets(measure, targets, tuple(sorted(rows_by_area, key=lambda row: -row.area.mean)), tuple(left_out))
+
+
+def _ranks(
+    control: Sequence[bool], areas: Sequence[dict[Start, float]], images: int | None
+) -> list[RankInterval | None]:
+    """Ranks among the methods, by the tests of a target on what is wrong on the mean; None for a control."""
+    if len(areas) < 2:
+        return [None] * len(areas)
+    starts = sorted({start for row in areas for start in row})
+    errors = np.array([[1 - row[start] if start in row else np.nan for start in starts] for row in areas])
+    statistics = row_statistics(errors, np.zeros(len(areas), dtype=int), images or UNKNOWN_IMAGES)
+    pairs = statistics.pairs(np.arange(len(areas)))
+    corrected, level = in_families(pairs.p, pairs.five)
+    better = np.where(corrected < level, np.where(pairs.difference < 0, 1, -1), 0)
+    between = np.array([not (control[a] or control[b]) for a, b in zip(pairs.first, pairs.second, strict=True)])
+    intervals = rank_intervals(pairs.first, pairs.second, np.where(between, better, 0), len(areas))
+    methods = len(control) - sum(control)
+    return [
+        None if control[i] else RankInterval(int(low), int(high) - sum(control), methods, len(areas[i]) < SEEDS_TO_RANK)
+        for i, (low, high) in enumerate(intervals)
+    ]
 
 
 def _areas(measure: str, rows: Sequence[RunGroup]) -> dict[Start, float]:
