@@ -11,10 +11,12 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bench.leaderboard.board.board import SEEDS_TO_BE_PROVISIONAL, SEEDS_TO_RANK
 from bench.leaderboard.board.comparable import Start, start_of
 from bench.leaderboard.board.comparison import AcrossTargets, Area, NotCompared, RankInterval
+from bench.leaderboard.board.pairing import largest_field
 from bench.leaderboard.board.run_group import RunGroup
 from bench.leaderboard.stats.errors import UNKNOWN_IMAGES
 from bench.leaderboard.stats.estimate import Estimate
@@ -88,31 +90,42 @@ def _summary(
             left_out.append(NotCompared(some.row.label, reason))
         else:
             found.append((some, areas))
-    ranks = _ranks([some.row.control for some, _ in found], [areas for _, areas in found], images)
-    rows_by_area = [
+    starts = sorted({start for _, areas in found for start in areas})
+    errors = np.array([[1 - areas[start] if start in areas else np.nan for start in starts] for _, areas in found])
+    inside = largest_field(~np.isnan(errors.reshape(len(found), len(starts))))
+    if inside.sum() < 2:
+        inside[:] = False
+    for (some, _), chosen in zip(found, inside, strict=True):
+        if not chosen:
+            reason = "shares three seeds, from the same dense networks, with none of the others"
+            left_out.append(NotCompared(some.row.label, reason))
+    compared = [each for each, chosen in zip(found, inside, strict=True) if chosen]
+    ranks = _ranks([some.row.control for some, _ in compared], errors[inside], images) if compared else []
+    shown = [
         Area(some.row.label, some.row.control, Estimate.of(areas.values()), rank)
-        for (some, areas), rank in zip(found, ranks, strict=True)
+        for (some, areas), rank in zip(compared, ranks, strict=True)
     ]
-    return AcrossTargets(measure, targets, tuple(sorted(rows_by_area, key=lambda row: -row.area.mean)), tuple(left_out))
+    return AcrossTargets(measure, targets, tuple(sorted(shown, key=lambda row: -row.area.mean)), tuple(left_out))
 
 
-def _ranks(
-    control: Sequence[bool], areas: Sequence[dict[Start, float]], images: int | None
-) -> list[RankInterval | None]:
-    """Ranks among the methods, by the tests of a target on what is wrong on the mean; None for a control."""
-    if len(areas) < 2:
-        return [None] * len(areas)
-    starts = sorted({start for row in areas for start in row})
-    errors = np.array([[1 - row[start] if start in row else np.nan for start in starts] for row in areas])
-    statistics = row_statistics(errors, np.zeros(len(areas), dtype=int), images or UNKNOWN_IMAGES)
-    pairs = statistics.pairs(np.arange(len(areas)))
+def _ranks(control: Sequence[bool], errors: NDArray[np.float64], images: int | None) -> list[RankInterval | None]:
+    """Ranks among the methods, by the tests of a target on what is wrong on the mean; None for a control.
+
+    Args:
+        control: by row.
+        errors: `[rows, starts]`, 1 - area; nan where a row has no such start.
+        images: number of test images.
+    """
+    statistics = row_statistics(errors, np.zeros(len(errors), dtype=int), images or UNKNOWN_IMAGES)
+    pairs = statistics.pairs(np.arange(len(errors)))
     corrected, level = in_families(pairs.p, pairs.five)
     better = np.where(corrected < level, np.where(pairs.difference < 0, 1, -1), 0)
     between = np.array([not (control[a] or control[b]) for a, b in zip(pairs.first, pairs.second, strict=True)])
-    intervals = rank_intervals(pairs.first, pairs.second, np.where(between, better, 0), len(areas))
+    intervals = rank_intervals(pairs.first, pairs.second, np.where(between, better, 0), len(errors))
     methods = len(control) - sum(control)
+    few = (~np.isnan(errors)).sum(axis=1) < SEEDS_TO_RANK
     return [
-        None if control[i] else RankInterval(int(low), int(high) - sum(control), methods, len(areas[i]) < SEEDS_TO_RANK)
+        None if control[i] else RankInterval(int(low), int(high) - sum(control), methods, bool(few[i]))
         for i, (low, high) in enumerate(intervals)
     ]
 

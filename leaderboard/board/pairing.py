@@ -16,7 +16,7 @@ from bench.leaderboard.board.comparison import NotCompared
 from bench.leaderboard.board.run_group import RunGroup
 from bench.leaderboard.stats.rows import MIN_SEEDS
 
-__all__ = ["Field", "error_rates", "field_of"]
+__all__ = ["Field", "error_rates", "field_of", "largest_field"]
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ def field_of(target: str, groups: Sequence[RunGroup]) -> Field:
             left_out.append(NotCompared(group.row.label, words))
         else:
             able.append(group)
-    inside = _largest_field(able)
+    inside = largest_field(~np.isnan(error_rates(able)[0]))
     rows = tuple(group for group, chosen in zip(able, inside, strict=True) if chosen)
     for group, chosen in zip(able, inside, strict=True):
         if not chosen:
@@ -82,15 +82,17 @@ def error_rates(rows: Sequence[RunGroup]) -> tuple[NDArray[np.float64], tuple[St
     return matrix, starts
 
 
-def _largest_field(rows: Sequence[RunGroup]) -> NDArray[np.bool_]:
-    """Which rows are in the largest connected set of rows that share three starts; of equal ones the first."""
-    if not rows:
-        return np.zeros(0, dtype=bool)
-    known = (~np.isnan(error_rates(rows)[0])).astype(np.int64)
-    linked = known @ known.T >= MIN_SEEDS
-    largest = np.zeros(len(rows), dtype=bool)
-    placed = np.zeros(len(rows), dtype=bool)
-    for row in range(len(rows)):
+def largest_field(known: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Which rows are in the largest connected set of rows that share three starts; of equal ones the first.
+
+    Args:
+        known: `[rows, starts]`, which starts a row has.
+    """
+    whole = known.astype(np.int64)
+    linked = whole @ whole.T >= MIN_SEEDS
+    largest = np.zeros(len(known), dtype=bool)
+    placed = np.zeros(len(known), dtype=bool)
+    for row in range(len(known)):
         if not placed[row]:
             here = _reached(row, linked)
             placed |= here

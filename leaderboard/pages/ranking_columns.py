@@ -158,7 +158,7 @@ _PAIR_TESTS: tuple[Column[PairTest], ...] = (
     ),
     Column(
         "other images",
-        "95 % interval when test images and seeds are drawn again (bootstrap, 1,000 times), of pairs that seeds tell apart",
+        "95 % interval when test images and seeds are drawn again (1,000 times), of pairs that seeds tell apart",
         lambda test: _span(test.images),
     ),
     Column("errors", "error rate of the first over that of the other", lambda test: f"{test.ratio:.2f}×"),
