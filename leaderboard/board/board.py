@@ -95,9 +95,10 @@ class Row:
         own_epochs: epochs of the pruned network that what was spent after the dense network would pay for, mean over
             seeds: at a tenth of the MACs three dense epochs are thirty of the pruned network's. None where the records
             do not tell.
-        runs: by seed.
+        runs: by seed, those of twins after them.
         badges: what may be believed of it.
         twins: labels of rows that ended in the same networks, bit by bit, and are shown in this one.
+        methods: names of all methods in it.
         rank: its ranks at the target; None where it has none.
     """
 
@@ -123,6 +124,7 @@ class Row:
     runs: tuple[Run, ...]
     badges: Badges
     twins: tuple[str, ...] = ()
+    methods: tuple[str, ...] = ()
     rank: RankInterval | None = None
 
     @property
@@ -213,7 +215,8 @@ class TrackSummary:
     @property
     def methods(self) -> tuple[str, ...]:
         """The methods of all rows."""
-        return tuple(sorted({row.method for table in self.tables for row in (*table.rows, *table.curve_only)}))
+        rows = [row for table in self.tables for row in (*table.rows, *table.curve_only)]
+        return tuple(sorted({name for row in rows for name in row.methods}))
 
 
 @dataclass(frozen=True)

@@ -159,8 +159,13 @@ def _merge_twins(groups: Sequence[RunGroup]) -> list[RunGroup]:
         if first is None:
             merged[key] = group
         else:
-            names = (*first.row.twins, group.row.own_label)
-            merged[key] = replace(first, row=replace(first.row, twins=names), twins=(*first.twins, group))
+            row = replace(
+                first.row,
+                twins=(*first.row.twins, group.row.own_label),
+                methods=tuple(dict.fromkeys((*first.row.methods, group.row.method))),
+                runs=first.row.runs + group.row.runs,
+            )
+            merged[key] = replace(first, row=row, twins=(*first.twins, group))
     return list(merged.values())
 
 
@@ -207,6 +212,7 @@ def _row(records: list[Record], variant: str, usual: Mapping[int, float]) -> Row
         own_epochs=_mean_of_all(_own_epochs(record) for record in records),
         runs=tuple(Run(record.run_id, record.seed, _command(record)) for record in records),
         badges=Badges(len(records), None, 0, 0),
+        methods=(records[0].method,),
     )
 
 

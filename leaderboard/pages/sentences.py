@@ -85,7 +85,7 @@ def _sentence(group: Sequence[Finding]) -> str:
     low, high = (pick(finding.detectable or 0.0 for finding in group) for pick in (min, max))
     found = _points(high) if f"{100 * low:.2f}" == f"{100 * high:.2f}" else f"{100 * low:.2f} to {_points(high)}"
     parts.append(f"a difference of {found} would have been found (80 % power)")
-    sentences = ". ".join(part[0].upper() + part[1:] if i else part for i, part in enumerate(filter(None, parts)))
+    sentences = ". ".join(_begun(part) if i else part for i, part in enumerate(filter(None, parts)))
     saturated = "Saturated. " if all(finding.saturated for finding in group) else ""
     return f"{saturated}{where}{sentences}."
 
@@ -168,6 +168,12 @@ def _search_sentences(table: Table) -> list[str]:
         of = sum(min(gain.seeds) for gain in gains if gain.counterpart)
         sentences.append(f"In {runs} of {of} pairs of runs agent and lot ended in the same network, bit by bit.")
     return sentences
+
+
+def _begun(part: str) -> str:
+    """With a capital letter, unless it begins with the name of a method, which is written as it is typed."""
+    ours = part.startswith(("none is", "all methods", "a difference of", "random pruning"))
+    return part[0].upper() + part[1:] if ours else part
 
 
 def _points(fraction: float) -> str:
