@@ -17,7 +17,7 @@ from bench.journal import interrupt as stopping
 from bench.records.record import Record, parse_record
 from bench.records.store import Store, Unreadable, each_record, read_records
 from bench.runner.forecast import overview
-from bench.runner.jobs import Asked, Job, make_plan
+from bench.runner.jobs import Asked, Job, plan
 from bench.runner.run import Workplace
 from bench.runner.suite import Executor, Outcome, check, run_suite
 from bench.tracking.mode import choose_mode
@@ -159,11 +159,14 @@ class Session:
         """
         mode = choose_mode(self.wandb, os.environ)
         executor = _executor(self.executor, self.workers)
-        jobs = make_plan(asked)
+        made = plan(asked)
+        jobs = made.jobs
         workplace = Workplace(Store(self.store), self.data)
         check(jobs, workplace)
         display = ProgressDisplay(len(jobs))
         tracker = Tracker(mode, self.store, warn=lambda text: display.say(f"warning: {text}"))
+        for unfit in made.left_out:
+            display.say(f"left out on {unfit.track}: {unfit.reason}")
         for line in overview(jobs, workplace.store, read_records(self.store)[0], retry_failed).lines(self.workers):
             display.say(line)
         outcomes: list[Outcome] = []
