@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
+from bench.cli.new_track_command import new_track
 from bench.errors import BenchError, UsageError
 
 app = typer.Typer(
@@ -19,7 +20,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-new = typer.Typer(help="Write the files that a plugin begins with.", no_args_is_help=True)
+new = typer.Typer(help="Write the files that a plugin, or a track of your own, begins with.", no_args_is_help=True)
 app.add_typer(new, name="new")
 
 DEFAULT_STORE = Path("runs")
@@ -289,6 +290,9 @@ def new_method(
 
     made = write(name, kind, folder)
     print("\n".join(["wrote", *(f"  {path}" for path in made.paths), "next", *(f"  {each}" for each in made.commands)]))
+
+
+new.command("track")(new_track)
 
 
 def main(arguments: list[str] | None = None) -> Any:
