@@ -277,6 +277,28 @@ def gate(
     raise typer.Exit(0 if found.holds else 1)
 
 
+@app.command()
+def doctor(
+    store: StoreOption = DEFAULT_STORE,
+    data: Annotated[
+        Path | None, typer.Option(help="Data folder.  [default: BENCH_DATA, else the user's cache]")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON array.")] = False,
+) -> None:
+    """Look at this machine: installation, devices and their speed, data sets, W&B, disk, and what to do about each.
+
+    Exit code 1 if something stands in the way of a run.
+    """
+    from bench.cli.doctor_command import examine, print_findings
+
+    found = list(examine(store, _data_folder(data), os.environ))
+    if as_json:
+        print(json.dumps([finding.as_json() for finding in found], indent=1))
+    else:
+        print_findings(found)
+    raise typer.Exit(int(any(finding.state == "broken" for finding in found)))
+
+
 @new.command("method")
 def new_method(
     name: Annotated[str, typer.Argument(help="What --method will call it.")],
