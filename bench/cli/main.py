@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
+from bench.cli.best_command import best
 from bench.cli.new_track_command import new_track
 from bench.errors import BenchError, UsageError
 
@@ -315,6 +316,7 @@ def new_method(
 
 
 new.command("track")(new_track)
+app.command()(best)
 
 
 def main(arguments: list[str] | None = None) -> Any:
