@@ -132,9 +132,7 @@ class Best:
         if self.others:
             lines.append(f"left out: {self.others} runs with other settings of the track than its file has now")
         if seeds < 3:
-            lines.append(
-                f"{seeds} of the three seeds or more that tell of others: bench run again with --seed 0 --seed 1 --seed 2"
-            )
+            lines.append(f"{seeds} of the three seeds that tell of others were run: add --seed 0 --seed 1 --seed 2")
         return [*lines, "next", f"  bench export {record.run_id} --to onnx"]
 
     def _control(self, rival: Rival) -> str:
