@@ -64,7 +64,7 @@ def draw_leaderboard(store: Path, out: Path) -> tuple[Path, str]:
                     drawn.add(each.run_id)
                     yield each
 
-    evidence = evidence_below(_committed()) | evidence_below(store)
+    evidence = evidence_below(committed_results()) | evidence_below(store)
     page = write_leaderboard(records(), unreadable, out, evidence)
     return page, f"{len(drawn)} records ({len(unreadable)} unreadable): {page}"
 

@@ -42,12 +42,12 @@ def find_records(name: str, store: Path) -> list[tuple[Record, Path]]:
         if found:
             return [(parse_record(where.read_bytes(), str(where)), where.parent) for where in found.values()]
         known += runs
-    if not known:
-        raise StoreError(f"no runs in {str(store)!r}. Run something first, or give the folder with --store DIR.")
-    near = unknown_name("run", name, known)
-    raise StoreError(
-        str(near) if len(known) <= _SHOWN else f"{str(near).partition(' Known:')[0]} It is none of {len(known)}."
-    )
+    if not store.is_dir():
+        raise StoreError(
+            f"no store at {str(store)!r}, and no committed run {name!r}. Run something, or give --store DIR."
+        )
+    near = str(unknown_name("run", name, known))
+    raise StoreError(near if len(known) <= _SHOWN else f"{near.partition(' Known:')[0]} It is none of {len(known)}.")
 
 
 def find_record(name: str, store: Path) -> tuple[Record, Path]:
