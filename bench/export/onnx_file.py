@@ -70,8 +70,8 @@ class _WithNormalisation(nn.Module):
     def __init__(self, network: nn.Module, normaliser: Normaliser) -> None:
         super().__init__()
         self.network = network
-        self.register_buffer("scale", normaliser._scale.clone())
-        self.register_buffer("offset", normaliser._offset.clone())
+        self.scale = nn.Buffer(normaliser._scale.clone())
+        self.offset = nn.Buffer(normaliser._offset.clone())
 
     def forward(self, pixels: Tensor) -> Tensor:
         outputs: Tensor = self.network(pixels * self.scale + self.offset)
@@ -113,7 +113,11 @@ def export_onnx(
             "allowed. Nothing was written. Export the network as safetensors instead."
         )
     latency = _latency(found, network, made, normalisation, threads) if timed else {}
-    write_atomically(path, lambda temporary: temporary.write_bytes(made) and None)
+
+    def write(temporary: Path) -> None:
+        temporary.write_bytes(made)
+
+    write_atomically(path, write)
     return Exported(path, len(made), difference, latency)
 
 
