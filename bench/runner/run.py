@@ -22,7 +22,7 @@ from bench.networks.registry import network_of
 from bench.records.record import LatencyRow, Measured, Record, Status
 from bench.records.store import Store, sweep, write_atomically, write_text
 from bench.runner.dense import Dense, build, dense_network
-from bench.runner.jobs import Job, method_class
+from bench.runner.jobs import Job
 from bench.runner.record_builder import Draft, budget_amount, ratios_of, status_of
 from bench.seeding import generator, isolated, use_threads
 from bench.specs.budget import TRAINING, Budget, Ledger
@@ -30,6 +30,7 @@ from bench.specs.run import RunSpec, package_sha256
 from bench.specs.track import Track
 from bench.surgery import Surgery, save_network
 from bench.trial.method import Method, Observer
+from bench.trial.methods import method_class
 from bench.trial.trial import Trial
 
 __all__ = ["Report", "Workplace", "execute"]
