@@ -146,7 +146,7 @@ class Behind(Toy):
     def prune(self, trial: Trial) -> None:
         super().prune(trial)
         optimiser = torch.optim.SGD(trial.network.parameters(), lr=0.01)
-        trial.network(torch.ones(2, *trial.data.shape)).sum().backward()
+        trial.network(trial.training_images(2).pixels.float()).sum().backward()
         optimiser.step()
 
 
@@ -154,7 +154,7 @@ class BehindOnACopy(Toy):
     """Runs a copy of the network, which costs as much."""
 
     def prune(self, trial: Trial) -> None:
-        copy.deepcopy(trial.network)(torch.ones(2, *trial.data.shape))
+        copy.deepcopy(trial.network)(trial.training_images(2).pixels.float())
         super().prune(trial)
 
 
