@@ -135,7 +135,7 @@ class OneSeed(Toy):
     def prune(self, trial: Trial) -> None:
         super().prune(trial)
         trial.surgery.reinitialise()
-        with trial.guard.opened(), torch.no_grad():
+        with trial._calls.guard.opened(), torch.no_grad():
             for parameter in trial.network.parameters():
                 parameter.fill_(0.01)
 
@@ -163,7 +163,7 @@ class Unhooks(Toy):
 
     def prune(self, trial: Trial) -> None:
         super().prune(trial)
-        trial.guard.disarm()
+        trial._calls.guard.disarm()
 
 
 class Overspends(Toy):
