@@ -290,6 +290,7 @@ def test_evaluation_is_charged_each_image_once_recalibration_included(make_trial
 def test_evaluation_sees_validation_images_only_and_a_trial_has_no_others(make_trial: Make) -> None:
     trial = make_trial()
     assert len(trial._passes.data.test) == 0
+    assert trial.surgery.macs == MACS  # counting runs the network's own hooks, too
     seen: list[Tensor] = []
     handle = trial.network.fc.register_forward_hook(lambda _module, _inputs, output: seen.append(output.detach()))
     found = trial.evaluate(recalibrate=False)
