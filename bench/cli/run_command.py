@@ -3,7 +3,7 @@
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,14 +12,18 @@ from rich.console import Console
 
 from bench.cli.progress import ProgressDisplay
 from bench.cli.tables import results_table
-from bench.errors import StoreError, unknown_name
+from bench.errors import StoreError
 from bench.journal import interrupt as stopping
-from bench.records.record import Record, parse_record
+from bench.records.record import UNFINISHED, Record, parse_record
 from bench.records.store import Store, Unreadable, each_record, read_records
+from bench.runner.executor import Executor
 from bench.runner.forecast import overview
-from bench.runner.jobs import Asked, Job, make_plan
-from bench.runner.run import Workplace
-from bench.runner.suite import Executor, Outcome, check, run_suite
+from bench.runner.jobs import Asked, Job, make_plan, shard
+from bench.runner.queue import readable
+from bench.runner.run import Workplace, journal_folder
+from bench.runner.suite import Outcome, check, run_suite
+from bench.runner.workers import Inline
+from bench.text import json_text, one_line, plain
 from bench.tracking.mode import choose_mode
 from bench.tracking.tracker import Published, Tracker
 
@@ -118,14 +122,6 @@ def _committed() -> Path:
     return Path(str(files("bench.leaderboard") / "results"))
 
 
-def _executor(name: str, workers: int) -> Executor:
-    if name != "local":
-        raise unknown_name("executor", name, ["local"])
-    from bench.runner.workers import InProcess, LocalProcesses
-
-    return InProcess() if workers == 1 else LocalProcesses(workers)
-
-
 @dataclass
 class Session:
     """One `bench run`.
@@ -134,7 +130,7 @@ class Session:
         store: folder of the runs.
         data: data folder.
         wandb: `auto`, `online`, `offline` or `off`.
-        executor: `local`.
+        executor: carries the runs out.
         workers: runs at the same time.
         quiet: nothing on standard output but what is asked for.
     """
@@ -142,11 +138,36 @@ class Session:
     store: Path
     data: Path
     wandb: str = "auto"
-    executor: str = "local"
+    executor: Executor = field(default_factory=Inline)
     workers: int = 1
     quiet: bool = False
 
-    def run(self, asked: Asked, retry_failed: bool = False, as_json: bool = False) -> int:
+    def plan(self, asked: Asked, part: str | None, retry_failed: bool, as_json: bool) -> int:
+        """Says what a command would do, and does nothing.
+
+        Raises:
+            UsageError: what was asked for cannot be done.
+        """
+        jobs = make_plan(asked) if part is None else shard(make_plan(asked), part)
+        store, rows = Store(self.store), []
+        for job in jobs:
+            spec, record = job.spec, readable(store, job.spec.run_id)
+            again = record is None or (retry_failed and record.status in UNFINISHED)
+            row = {"run_id": spec.run_id, "method": spec.method, "track": spec.track.name, "target": str(spec.target)}
+            row |= {"seed": spec.seed, "device": spec.device, "config": spec.config, "command": job.command}
+            row |= {"status": record.status if record else None, "to_run": again}
+            rows.append({**row, "interrupted": again and journal_folder(store, spec).is_dir()})
+        if as_json:
+            print(json_text(rows))
+            return 0
+        for line in overview(jobs, store, read_records(self.store)[0], retry_failed).lines(self.workers):
+            print(plain(line))
+        for row in rows:
+            done = "to run" if row["to_run"] else f"done already: {row['status']}"
+            print(one_line(f"{row['run_id']}: {'interrupted, to go on' if row['interrupted'] else done}"))
+        return 0
+
+    def run(self, asked: Asked, retry_failed: bool = False, as_json: bool = False, part: str | None = None) -> int:
         """Runs the plan and reports.
 
         Returns:
@@ -156,8 +177,7 @@ class Session:
             UsageError: what was asked for cannot be done; nothing was started.
         """
         mode = choose_mode(self.wandb, os.environ)
-        executor = _executor(self.executor, self.workers)
-        jobs = make_plan(asked)
+        jobs = make_plan(asked) if part is None else shard(make_plan(asked), part)
         workplace = Workplace(Store(self.store), self.data)
         check(jobs, workplace)
         display = ProgressDisplay(len(jobs))
@@ -169,7 +189,7 @@ class Session:
         interrupted = False
         with stopping.graceful(message=_STOPPING), display.shown():
             try:
-                for outcome in run_suite(jobs, workplace, executor, display.update, retry_failed):
+                for outcome in run_suite(jobs, workplace, self.executor, display.update, retry_failed):
                     outcomes.append(outcome)
                     display.finished(outcome.job, _words(outcome))
                     if outcome.record is not None and outcome.fresh:
@@ -223,7 +243,7 @@ def _words(outcome: Outcome) -> str:
     if record is None:
         return outcome.error or "no record"
     if not outcome.fresh:
-        again = " (again with --retry-failed)" if record.status == "failed" else ""
+        again = " (again with --retry-failed)" if record.status in UNFINISHED else ""
         return f"done already: {record.status}{again}"
     if record.pruned and record.dense and record.ratios:
         return (

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
-from bench.records.record import Record
+from bench.records.record import UNFINISHED, Record
 from bench.records.store import Store
 from bench.runner.jobs import Job
 from bench.runner.run import journal_folder
@@ -54,10 +54,10 @@ class Overview:
 def overview(jobs: Sequence[Job], store: Store, records: Sequence[Record], retry_failed: bool) -> Overview:
     """Looks at a plan and at what the store holds."""
     by_id = {record.run_id: record for record in records}
-    failed = [job for job in jobs if (r := by_id.get(job.spec.run_id)) is not None and r.status == "failed"]
+    failed = [job for job in jobs if (r := by_id.get(job.spec.run_id)) is not None and r.status in UNFINISHED]
     absent = [job for job in jobs if job.spec.run_id not in by_id]
     todo = [*absent, *failed] if retry_failed else absent
-    interrupted = [job for job in absent if journal_folder(store, job.spec).is_dir()]
+    interrupted = [job for job in todo if journal_folder(store, job.spec).is_dir()]
     guesses = [_seconds(job, records) for job in todo]
     known = [guess for guess in guesses if guess is not None]
     return Overview(

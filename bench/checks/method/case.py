@@ -16,7 +16,7 @@ from bench.data.base import Images, dataset
 from bench.data.splits import Data, split_images
 from bench.networks.base import Network
 from bench.plugins import registered
-from bench.records.record import Record
+from bench.records.record import UNFINISHED, Record
 from bench.records.store import Store
 from bench.runner.jobs import Asked, Job, make_plan
 from bench.runner.run import Workplace, execute
@@ -158,7 +158,7 @@ class Case:
         Raises:
             CheckFailed: the run failed, or the guard found something.
         """
-        if record.pruned is None or record.status in ("failed", "invalid"):
+        if record.pruned is None or record.status in (*UNFINISHED, "invalid"):
             raise CheckFailed(f"the run at {record.target} on {record.track} is {record.status}: {self.reason(record)}")
 
     def reason(self, record: Record) -> str:
