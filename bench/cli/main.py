@@ -28,20 +28,38 @@ StoreOption = Annotated[Path, typer.Option("--store", help="Folder of the runs."
 ProjectOption = Annotated[str, typer.Option(help="W&B project.")]
 EntityOption = Annotated[str | None, typer.Option(help="Whose project; default: the account's.")]
 Names = Annotated[list[str] | None, typer.Option(help="Name, or several with commas; may be given again.")]
-TracksOption = Annotated[
-    list[str] | None, typer.Option("--track", help="Track, or a TOML file.  [default: digits-lenet5]")
-]
 MethodsOption = Annotated[
-    list[str] | None, typer.Option("--method", help="Method, several with commas, or all.  [default: hbfp]")
+    list[str] | None, typer.Option("--method", help="Method, several with commas, or all.", show_default="hbfp")
 ]
-TargetsOption = Annotated[list[str] | None, typer.Option("--target", help="Such as macs=0.5; default: the track's.")]
-SeedsOption = Annotated[list[int] | None, typer.Option("--seed", help="Seed; may be given again.  [default: 0]")]
+TracksOption = Annotated[
+    list[str] | None, typer.Option("--track", help="Track, or a TOML file.", show_default="digits-lenet5")
+]
+TargetsOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--target",
+        help="Share of the dense network that stays: macs=0.5, params=0.1 (0 to 1), or auto (the method decides). "
+        "May be given again.",
+        show_default="the track's",
+    ),
+]
+SeedsOption = Annotated[list[int] | None, typer.Option("--seed", help="Seed; may be given again.", show_default="0")]
 ClaimsOption = Annotated[
-    list[str] | None, typer.Option("--claim", help="A paper's claim, on its own schedule, with its control.")
+    list[str] | None,
+    typer.Option(
+        "--claim", help="A paper's number (bench list claims), with its training length, and `dense` trained alike."
+    ),
 ]
-BudgetOption = Annotated[str | None, typer.Option("--budget", help="30ep or 600s instead of the track's budget.")]
+BudgetOption = Annotated[
+    str | None,
+    typer.Option(
+        "--budget",
+        help="All compute of a run, dense training included: 30ep (dense epochs; the dense recipe shrinks with it) "
+        "or 600s.",
+        show_default="the track's",
+    ),
+]
 DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")]
-DataOption = Annotated[Path | None, typer.Option("--data", help="Data folder; default: BENCH_DATA, else the cache.")]
 RetryOption = Annotated[bool, typer.Option("--retry-failed", help="Run again what failed.")]
 ShardOption = Annotated[
     str | None, typer.Option("--shard", help="Only part K of N of the plan, such as 3/8: one command of a job array.")
@@ -74,8 +92,15 @@ def run(
     budget: BudgetOption = None,
     device: DeviceOption = "auto",
     store: StoreOption = DEFAULT_STORE,
-    data: DataOption = None,
-    wandb: Annotated[str, typer.Option(help="auto, online, offline or off.")] = "auto",
+    data: Annotated[
+        Path | None, typer.Option(help="Data folder.", show_default="BENCH_DATA, else the user's cache")
+    ] = None,
+    wandb: Annotated[
+        str,
+        typer.Option(
+            help="auto, online, offline or off. auto: WANDB_MODE, else online with a key, else offline in STORE/wandb."
+        ),
+    ] = "auto",
     executor: Annotated[
         str,
         typer.Option(
@@ -263,7 +288,9 @@ def verify(
         bool, typer.Option("--measure-only", help="Only load the stored network and measure it.")
     ] = False,
     store: StoreOption = DEFAULT_STORE,
-    data: Annotated[Path | None, typer.Option(help="Data folder; default: BENCH_DATA, else the cache.")] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="Data folder.", show_default="BENCH_DATA, else the user's cache")
+    ] = None,
 ) -> None:
     """Run a record's spec again and compare: bitwise on the same kind of CPU, within a stated tolerance elsewhere."""
     from bench.checks.record.rerun import measure_again, run_again
@@ -286,7 +313,11 @@ def check(
     ] = None,
     set_: Annotated[list[str] | None, typer.Option("--set", help="KEY=VALUE.")] = None,
     results: Annotated[
-        bool, typer.Option("--results", help="Check the records FILE... instead: does what they say follow?")
+        bool,
+        typer.Option(
+            "--results",
+            help="Recompute every derived number of finished records from manifest and network; report what differs.",
+        ),
     ] = False,
     data: Annotated[Path | None, typer.Option(help="With --results: data folder, to measure accuracy again.")] = None,
 ) -> None:
@@ -326,20 +357,45 @@ def compare(
 def gate(
     baseline: Annotated[Path, typer.Option(help="Folder of records to hold the store against.")],
     store: StoreOption = DEFAULT_STORE,
-    track: Annotated[list[str] | None, typer.Option(help="Only these tracks.  [default: all]")] = None,
-    method: Annotated[list[str] | None, typer.Option(help="Only these methods.  [default: all]")] = None,
-    margin: Annotated[float, typer.Option(help="A fall of top-1 up to so many points never fails.")] = 1.0,
-    limit: Annotated[float, typer.Option(help="From so many points on it always does.")] = 2.0,
+    track: Annotated[list[str] | None, typer.Option(help="Only these tracks.", show_default="all")] = None,
+    method: Annotated[list[str] | None, typer.Option(help="Only these methods.", show_default="all")] = None,
+    margin: Annotated[
+        float,
+        typer.Option(help="Drop in top-1, in points, that is always accepted; up to --limit it fails if significant."),
+    ] = 1.0,
+    limit: Annotated[float, typer.Option(help="Drop in top-1, in points, that always fails.")] = 2.0,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of Markdown.")] = False,
 ) -> None:
     """Hold a store against a baseline, for CI: exit code 1 if sizes changed, accuracy fell, or nothing was compared."""
-    from bench.leaderboard.compare.gate import Rule, hold
+    from bench.leaderboard.compare.gate import Rule, run_gate
     from bench.leaderboard.compare.gate_text import as_json as values
     from bench.leaderboard.compare.gate_text import as_markdown
 
-    found = hold(baseline, store, Rule(margin, limit), _names(track), _names(method))
+    found = run_gate(baseline, store, Rule(margin, limit), _names(track), _names(method))
     print(json.dumps(values(found), indent=1) if as_json else as_markdown(found), end="\n" if as_json else "")
     raise typer.Exit(0 if found.holds else 1)
+
+
+@app.command()
+def doctor(
+    store: StoreOption = DEFAULT_STORE,
+    data: Annotated[
+        Path | None, typer.Option(help="Data folder.", show_default="BENCH_DATA, else the user's cache")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON array.")] = False,
+) -> None:
+    """Look at this machine: installation, devices and their speed, data sets, W&B, disk, and what to do about each.
+
+    Exit code 1 if something stands in the way of a run.
+    """
+    from bench.cli.doctor_command import examine, print_findings
+
+    found = list(examine(store, _data_folder(data), os.environ))
+    if as_json:
+        print(json.dumps([finding.as_json() for finding in found], indent=1))
+    else:
+        print_findings(found)
+    raise typer.Exit(int(any(finding.state == "broken" for finding in found)))
 
 
 @new.command("method")

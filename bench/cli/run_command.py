@@ -18,7 +18,7 @@ from bench.records.record import UNFINISHED, Record, parse_record
 from bench.records.store import Store, Unreadable, each_record, read_records
 from bench.runner.executor import Executor
 from bench.runner.forecast import overview
-from bench.runner.jobs import Asked, Job, make_plan, shard
+from bench.runner.jobs import Asked, Job, plan, shard
 from bench.runner.queue import readable
 from bench.runner.run import Workplace, journal_folder
 from bench.runner.suite import Outcome, check, run_suite
@@ -28,7 +28,7 @@ from bench.tracking.mode import choose_mode
 from bench.tracking.tracker import Published, Tracker
 
 if TYPE_CHECKING:
-    from bench.leaderboard.verdicts.verdicts import Verdict
+    from bench.leaderboard.verdicts.verdicts import ClaimVerdict
 
 __all__ = ["Session", "all_records", "draw_leaderboard", "find_record", "plain_progress", "print_verdicts"]
 
@@ -91,7 +91,7 @@ def find_record(name: str, store: Path) -> tuple[Record, Path]:
     return record, Store(store).folder(record.run_id)
 
 
-def print_verdicts(found: Sequence["Verdict"]) -> None:
+def print_verdicts(found: Sequence["ClaimVerdict"]) -> None:
     """Verdicts as a table; below it why they are what they are and, for what was not run, the command."""
     from bench.leaderboard.verdicts.verdict_columns import verdict_table
 
@@ -148,7 +148,8 @@ class Session:
         Raises:
             UsageError: what was asked for cannot be done.
         """
-        jobs = make_plan(asked) if part is None else shard(make_plan(asked), part)
+        made = plan(asked) if part is None else shard(plan(asked), part)
+        jobs = made.jobs
         store, rows = Store(self.store), []
         for job in jobs:
             spec, record = job.spec, readable(store, job.spec.run_id)
@@ -160,6 +161,8 @@ class Session:
         if as_json:
             print(json_text(rows))
             return 0
+        for unfit in made.left_out:
+            print(one_line(f"left out on {unfit.track}: {unfit.reason}"))
         for line in overview(jobs, store, read_records(self.store)[0], retry_failed).lines(self.workers):
             print(plain(line))
         for row in rows:
@@ -177,11 +180,14 @@ class Session:
             UsageError: what was asked for cannot be done; nothing was started.
         """
         mode = choose_mode(self.wandb, os.environ)
-        jobs = make_plan(asked) if part is None else shard(make_plan(asked), part)
+        made = plan(asked) if part is None else shard(plan(asked), part)
+        jobs = made.jobs
         workplace = Workplace(Store(self.store), self.data)
         check(jobs, workplace)
         display = ProgressDisplay(len(jobs))
         tracker = Tracker(mode, self.store, warn=lambda text: display.say(f"warning: {text}"))
+        for unfit in made.left_out:
+            display.say(f"left out on {unfit.track}: {unfit.reason}")
         for line in overview(jobs, workplace.store, read_records(self.store)[0], retry_failed).lines(self.workers):
             display.say(line)
         outcomes: list[Outcome] = []

@@ -108,6 +108,9 @@ def serve(number: int, parent: int) -> None:
     warnings.filterwarnings("ignore", "This process .* is multi-threaded", DeprecationWarning)
     for name in _FIRST:
         importlib.import_module(name)
+    from bench.specs.run import package_sha256
+
+    package_sha256()  # of the code that was imported, should the files change while the command runs
     keepers: set[int] = set()
     later = list(_THEN)
     gc.freeze()  # a copy shares its pages with this process as long as nobody writes to them

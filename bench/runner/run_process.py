@@ -74,11 +74,18 @@ def carry_out(task: Task, pipe: int) -> int:
     from bench.journal.protocol import JournalRefused
     from bench.records.store import Store
     from bench.runner.dense import dense_seconds
+    from bench.runner.jobs import method_class
     from bench.runner.run import Workplace, execute
+    from bench.specs.run import source_sha256
 
     with interrupt.graceful(signal.SIGTERM):
         try:
             job = pickle.loads(task.job)
+            found = source_sha256(method_class(job.spec.method).__module__)
+            if found != job.spec.method_sha256:
+                raise UsageError(
+                    f"the source of method {job.spec.method!r} was changed while the command ran. Start it again."
+                )
             workplace = Workplace(Store(task.store), task.data_folder)
 
             def report(phase: str, share: float) -> None:
@@ -87,7 +94,7 @@ def carry_out(task: Task, pipe: int) -> int:
                     took = dense_seconds(job.spec, workplace.data(job.spec), workplace.store)
                     recipe, budget = job.spec.track.dense, job.spec.track.budget
                     amount = budget.dense_epochs if job.spec.unit == "dense_epochs" else budget.device_seconds
-                    if took is not None and amount is not None:
+                    if took and amount is not None:
                         reports.send(stuck_after=stuck_after(took, recipe.epochs or 1.0, amount, job.spec.unit))
                 reports.progress(phase, share)
 

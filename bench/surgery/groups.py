@@ -5,13 +5,15 @@ residual adds tie to it, and everything that reads them. `bench.surgery.trace` f
 `remove` act on them; nothing here touches a network.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
-from bench.errors import SurgeryError, unknown_name
+from bench.errors import NotPrunable, SurgeryError, unknown_name
 from bench.surgery.cost import MEASURES, Cost
 
 __all__ = ["ChannelGroup", "Groups", "LeftOut", "Slice", "with_savings"]
@@ -76,12 +78,53 @@ class ChannelGroup:
         Raises:
             SurgeryError: the group is from before a removal.
         """
-        return tuple(self._rows(layer) for layer in self.layers)
+        return tuple(self._rows(layer, self.network.get_parameter(f"{layer}.weight")) for layer in self.layers)
 
-    def _rows(self, layer: str) -> Tensor:
+    def rows_of(self, tensors: Mapping[str, Tensor]) -> tuple[Tensor, ...]:
+        """What belongs to each producer's filters in tensors that go with the parameters, shaped like `weights`.
+
+        Args:
+            tensors: by parameter name, such as `trial.gradients` gives; `LAYER.weight` of each layer must be there.
+
+        Raises:
+            SurgeryError: the group is from before a removal, or the tensors are.
+        """
+        return tuple(self._rows(layer, tensors[f"{layer}.weight"]) for layer in self.layers)
+
+    def norms(self, p: float = 1) -> Tensor:
+        """The l_p norm of each channel's filters [width], summed over the producers (Li et al. 2017 for p = 1).
+
+        Live, as `weights` are: a loss may propagate back through it.
+        """
+        if p == 1:
+            return torch.stack([weight.abs().flatten(1).sum(1) for weight in self.weights]).sum(0)
+        return torch.stack([weight.flatten(1).norm(p, dim=1) for weight in self.weights]).sum(0)
+
+    @property
+    def norm_scales(self) -> Tensor:
+        """Absolute BatchNorm scale of each channel [width], the mean where several BatchNorms see it.
+
+        Live, as `weights` are: a loss may propagate back through it. Network slimming (Liu et al. 2017) ranks by it.
+
+        Raises:
+            NotPrunable: no BatchNorm with a scale sees these channels.
+        """
+        scales = []
+        for owned in self.slices:
+            layer, _, kind = owned.tensor.rpartition(".")
+            if kind == "weight" and isinstance(self.network.get_submodule(layer), _BatchNorm):
+                scale = self.network.get_parameter(owned.tensor)
+                scales.append(scale[owned.index.to(scale.device)].abs().mean(1))
+        if not scales:
+            raise NotPrunable(
+                f"channel group {self.name!r} has no BatchNorm with a scale. Use a network that has one after each "
+                "prunable layer, and say needs = {'batchnorm'} in the method, so that a plan is refused before it runs."
+            )
+        return torch.stack(scales).mean(0)
+
+    def _rows(self, layer: str, weight: Tensor) -> Tensor:
         name = f"{layer}.weight"
         owned = next(s for s in self.slices if s.tensor == name and s.dim == 0)
-        weight = self.network.get_parameter(name)
         if weight.shape[0] != owned.size:
             raise SurgeryError(
                 f"channel group {self.name!r} is out of date: {name} had {owned.size} rows when it was made and "

@@ -147,7 +147,10 @@ class TrialSurgery:
         self._trial.remove_channels(keep)
 
     def reinitialise(self) -> None:
-        """Gives the network fresh weights at its present widths, drawn from the run's seed."""
+        """Draws new weights for the network at its present widths, from the run's seed; masks stay.
+
+        They are others than those that it began with: `trial.rewind()` gives these back.
+        """
         self._trial.reinitialise_network()
 
     @contextmanager

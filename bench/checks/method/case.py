@@ -19,7 +19,7 @@ from bench.plugins import registered
 from bench.records.record import UNFINISHED, Record
 from bench.records.store import Store
 from bench.runner.jobs import Asked, Job, make_plan
-from bench.runner.run import Workplace, execute
+from bench.runner.run import Workplace, data_key, execute
 from bench.specs.budget import Unit
 from bench.specs.run import RunSpec, source_sha256
 from bench.specs.target import Target
@@ -49,7 +49,7 @@ class _SmallWorkplace(Workplace):
 
     def data(self, spec: RunSpec) -> Data:
         track = spec.track
-        key = (track.dataset, track.validation.images, track.validation.seed, spec.device)
+        key = data_key(track, spec.device)
         if key not in self.loaded:
             source = dataset(track.dataset)
             train, test = (
@@ -90,8 +90,8 @@ class Case:
 
     def target(self, ratio: float) -> Target:
         """The target for a size, in the measure that fits the method's kind."""
-        if self.method.targets == "none":
-            return Target("none")
+        if self.method.targets in ("none", "auto"):
+            return Target(self.method.targets)
         return Target("macs" if self.method.kind == "structured" else "params", ratio)
 
     def run(
