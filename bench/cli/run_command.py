@@ -3,7 +3,7 @@
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,10 +17,9 @@ from bench.journal import interrupt as stopping
 from bench.records.record import UNFINISHED, Record, parse_record
 from bench.records.store import Store, Unreadable, each_record, read_records
 from bench.runner.executor import Executor
-from bench.runner.forecast import overview
+from bench.runner.forecast import overview, planned_runs
 from bench.runner.jobs import Asked, Job, plan, shard
-from bench.runner.queue import readable
-from bench.runner.run import Workplace, journal_folder
+from bench.runner.run import Workplace
 from bench.runner.suite import Outcome, check, run_suite
 from bench.runner.workers import Inline
 from bench.text import json_text, one_line, plain
@@ -149,25 +148,17 @@ class Session:
             UsageError: what was asked for cannot be done.
         """
         made = plan(asked) if part is None else shard(plan(asked), part)
-        jobs = made.jobs
-        store, rows = Store(self.store), []
-        for job in jobs:
-            spec, record = job.spec, readable(store, job.spec.run_id)
-            again = record is None or (retry_failed and record.status in UNFINISHED)
-            row = {"run_id": spec.run_id, "method": spec.method, "track": spec.track.name, "target": str(spec.target)}
-            row |= {"seed": spec.seed, "device": spec.device, "config": spec.config, "command": job.command}
-            row |= {"status": record.status if record else None, "to_run": again}
-            rows.append({**row, "interrupted": again and journal_folder(store, spec).is_dir()})
+        rows = planned_runs(made.jobs, Store(self.store), retry_failed)
         if as_json:
-            print(json_text(rows))
+            print(json_text([asdict(row) for row in rows]))
             return 0
         for unfit in made.left_out:
             print(one_line(f"left out on {unfit.track}: {unfit.reason}"))
-        for line in overview(jobs, store, read_records(self.store)[0], retry_failed).lines(self.workers):
+        records = read_records(self.store)[0]
+        for line in overview(made.jobs, Store(self.store), records, retry_failed).lines(self.workers):
             print(plain(line))
         for row in rows:
-            done = "to run" if row["to_run"] else f"done already: {row['status']}"
-            print(one_line(f"{row['run_id']}: {'interrupted, to go on' if row['interrupted'] else done}"))
+            print(one_line(f"{row.run_id}: {row.words}"))
         return 0
 
     def run(self, asked: Asked, retry_failed: bool = False, as_json: bool = False, part: str | None = None) -> int:
