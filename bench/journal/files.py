@@ -104,6 +104,10 @@ class FileJournal:
             raise KeyboardInterrupt
         return value
 
+    def cannot_go_on(self, error: BaseException) -> bool:
+        """Whether the error is the store's and came through a call, and not from the method's own lines."""
+        return isinstance(error, Unwritable) or (isinstance(error, StoreError) and error is self._broken)
+
     def checkpoint(self) -> FileCheckpoint | None:
         """The checkpoint of the training call that is under way."""
         call = self._current

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from bench.data.splits import Data, check_augmentation, load_data
-from bench.errors import BenchError, DataError, GuardViolation, StoreError, Unwritable, UsageError
+from bench.errors import BenchError, DataError, GuardViolation, StoreError, UsageError
 from bench.journal import interrupt
 from bench.journal.files import FileJournal, JournalRefused
 from bench.journal.protocol import Journal
@@ -173,7 +173,7 @@ def _steps(
         except Exception as error:
             if trial.guard.violations:  # even where the method swallowed the first violation
                 raise GuardViolation(trial.guard.violations[0]) from error
-            if isinstance(error, UsageError) and not isinstance(error, Unwritable):  # the method's: it has its record
+            if isinstance(error, UsageError) and not journal.cannot_go_on(error):  # the method's: it has its record
                 raise BenchError(f"{type(error).__name__}: {error}") from error
             raise
         finally:
