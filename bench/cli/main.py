@@ -242,11 +242,14 @@ def verify(
 
 @app.command()
 def check(
-    method: Annotated[str, typer.Argument(help="Name of the method; with --results also all.")],
+    method: Annotated[str, typer.Argument(help="Method, several with commas, or all.")],
     files: Annotated[
         list[Path] | None, typer.Argument(metavar="[FILE]...", help="With --results: records, or folders of them.")
     ] = None,
     set_: Annotated[list[str] | None, typer.Option("--set", help="KEY=VALUE.")] = None,
+    network: Annotated[
+        str | None, typer.Option(help="Of most checks.  [default: lenet5, or a small one that the method can run on]")
+    ] = None,
     results: Annotated[
         bool,
         typer.Option(
@@ -264,9 +267,9 @@ def check(
 
         folder = _data_folder(data)
         raise typer.Exit(check_results(method, files or [], folder if folder.is_dir() else None))
-    from bench.checks.method.kit import check_method
+    from bench.checks.method.kit import check_methods
 
-    raise typer.Exit(check_method(method, tuple(set_ or ())))
+    raise typer.Exit(check_methods(_names([method]), tuple(set_ or ()), network))
 
 
 @app.command()
