@@ -7,13 +7,13 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from bench.errors import BenchError, UsageError
+from bench.errors import BenchError
 from bench.networks.base import NetworkSpec
 from bench.networks.registry import network as network_named
 from bench.specs.target import Target
 from bench.surgery.survey import Survey, survey
 
-__all__ = ["Surveyed", "as_json", "print_surveys", "size_of", "survey_of"]
+__all__ = ["Surveyed", "as_json", "print_surveys", "survey_of"]
 
 
 @dataclass(frozen=True)
@@ -30,20 +30,6 @@ class Surveyed:
         """Whether it has groups and reached every target that was asked for."""
         found = self.found
         return found is not None and found.refusal is None and all(a.ratio is not None for a in found.attempts)
-
-
-def size_of(text: str | None) -> tuple[int, int] | None:
-    """Height and width in pixels, from `64` or `48x80`.
-
-    Raises:
-        UsageError: the text is neither.
-    """
-    if text is None:
-        return None
-    sides = text.lower().split("x")
-    if len(sides) > 2 or not all(side.isdecimal() and int(side) for side in sides):
-        raise UsageError(f"--size {text!r}: write HEIGHTxWIDTH in pixels, such as 48x80, or one number.")
-    return int(sides[0]), int(sides[-1])
 
 
 def survey_of(

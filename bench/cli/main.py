@@ -165,11 +165,12 @@ def groups(
     from rich.console import Console
 
     from bench.cli.groups_command import as_json as values
-    from bench.cli.groups_command import print_surveys, size_of, survey_of
+    from bench.cli.groups_command import print_surveys, survey_of
+    from bench.own.look import parse_size
 
     targets = tuple(target or ())
     surveys = [
-        survey_of(name, size_of(size), channels, classes, tuple(prunable or ()) or None, targets)
+        survey_of(name, parse_size(size) if size else None, channels, classes, tuple(prunable or ()) or None, targets)
         for name in _names(names)
     ]
     if as_json:
