@@ -12,6 +12,9 @@ from typing import Annotated, Any
 
 import typer
 
+from bench.cli.best_command import best
+from bench.cli.export_command import export
+from bench.cli.new_track_command import new_track
 from bench.errors import BenchError, UsageError
 
 app = typer.Typer(
@@ -20,7 +23,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-new = typer.Typer(help="Write the files that a plugin begins with.", no_args_is_help=True)
+new = typer.Typer(help="Write the files that a plugin, or a track of your own, begins with.", no_args_is_help=True)
 app.add_typer(new, name="new")
 
 DEFAULT_STORE = Path("runs")
@@ -200,22 +203,71 @@ def list_(
 
 
 @app.command()
+def groups(
+    names: Annotated[
+        list[str],
+        typer.Argument(metavar="NETWORK...", help="Networks as in a track: resnet20, timm:NAME, torchvision:NAME, ..."),
+    ],
+    size: Annotated[
+        str | None,
+        typer.Option(help="Height and width of the images in pixels: 64, or 48x80.  [default: the network's]"),
+    ] = None,
+    channels: Annotated[int | None, typer.Option(min=1, help="Channels of an image.  [default: the network's]")] = None,
+    classes: Annotated[int | None, typer.Option(min=1, help="Number of labels.  [default: the network's]")] = None,
+    prunable: Annotated[
+        list[str] | None, typer.Option(help="Pattern of layer names; may be given again.  [default: the network's]")
+    ] = None,
+    target: Annotated[
+        list[str] | None,
+        typer.Option(help="Also prune a copy to this size by l1 norms, such as macs=0.5, and prove it."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON array.")] = False,
+) -> None:
+    """Say what structured pruning can do with networks: prunable MACs, groups, and what is left out and why.
+
+    Exit code 1 if a network cannot be built, counted or pruned at all, or misses a target.
+    """
+    from rich.console import Console
+
+    from bench.cli.groups_command import as_json as values
+    from bench.cli.groups_command import print_surveys, survey_of
+    from bench.own.look import parse_size
+
+    targets = tuple(target or ())
+    surveys = [
+        survey_of(name, parse_size(size) if size else None, channels, classes, tuple(prunable or ()) or None, targets)
+        for name in _names(names)
+    ]
+    if as_json:
+        print(json.dumps(values(surveys), indent=1))
+    else:
+        print_surveys(surveys, Console())
+    raise typer.Exit(int(not all(each.fulfilled for each in surveys)))
+
+
+@app.command()
 def show(
-    name: Annotated[str, typer.Argument(metavar="RUN", help="Run id, or the beginning of it or of its hash.")],
+    name: Annotated[
+        str, typer.Argument(metavar="RUN", help="Run id, the beginning of it or of its hash, or the path of a record.")
+    ],
     store: StoreOption = DEFAULT_STORE,
     as_json: Annotated[bool, typer.Option("--json", help="Print the record.")] = False,
 ) -> None:
-    """Show one run: result, layers, ledger, settings and the command that makes it again."""
+    """Show one run: result, layers, ledger, settings and the command that makes it again; of several, list them."""
     from rich.console import Console
 
-    from bench.cli.tables import show_record
-    from bench.records.store import Store
+    from bench.cli.tables import show_record, show_records
+    from bench.records.lookup import find_records
 
-    record = Store(store).find(name)
-    if as_json:
-        print(record.to_json(), end="")
+    records = [record for record, _ in find_records(name, store)]
+    if as_json and len(records) == 1:
+        print(records[0].to_json(), end="")
+    elif as_json:
+        print("[" + ",\n".join(record.to_json().rstrip() for record in records) + "]")
+    elif len(records) == 1:
+        show_record(records[0], Console())
     else:
-        show_record(record, Console())
+        show_records(records, Console())
 
 
 @app.command()
@@ -294,7 +346,8 @@ def verify(
 ) -> None:
     """Run a record's spec again and compare: bitwise on the same kind of CPU, within a stated tolerance elsewhere."""
     from bench.checks.record.rerun import measure_again, run_again
-    from bench.cli.run_command import find_record, plain_progress
+    from bench.cli.run_command import plain_progress
+    from bench.records.lookup import find_record
 
     record, folder = find_record(name, store)
     if measure_only:
@@ -307,11 +360,14 @@ def verify(
 
 @app.command()
 def check(
-    method: Annotated[str, typer.Argument(help="Name of the method; with --results also all.")],
+    method: Annotated[str, typer.Argument(help="Method, several with commas, or all.")],
     files: Annotated[
         list[Path] | None, typer.Argument(metavar="[FILE]...", help="With --results: records, or folders of them.")
     ] = None,
     set_: Annotated[list[str] | None, typer.Option("--set", help="KEY=VALUE.")] = None,
+    network: Annotated[
+        str | None, typer.Option(help="Of most checks.  [default: lenet5, or a small one that the method can run on]")
+    ] = None,
     results: Annotated[
         bool,
         typer.Option(
@@ -329,9 +385,9 @@ def check(
 
         folder = _data_folder(data)
         raise typer.Exit(check_results(method, files or [], folder if folder.is_dir() else None))
-    from bench.checks.method.kit import check_method
+    from bench.checks.method.kit import check_methods
 
-    raise typer.Exit(check_method(method, tuple(set_ or ())))
+    raise typer.Exit(check_methods(_names([method]), tuple(set_ or ()), network))
 
 
 @app.command()
@@ -341,10 +397,10 @@ def compare(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Hold runs against each other: what differs, results with intervals, ledgers and layers side by side."""
-    from bench.cli.run_command import find_record
     from bench.leaderboard.compare.compare import compare_runs
     from bench.leaderboard.compare.compare_text import as_json as values
     from bench.leaderboard.compare.compare_text import print_comparison
+    from bench.records.lookup import find_record
 
     comparison = compare_runs([find_record(name, store)[0] for name in names])
     if as_json:
@@ -411,6 +467,11 @@ def new_method(
 
     made = write(name, kind, folder)
     print("\n".join(["wrote", *(f"  {path}" for path in made.paths), "next", *(f"  {each}" for each in made.commands)]))
+
+
+new.command("track")(new_track)
+app.command()(best)
+app.command()(export)
 
 
 def main(arguments: list[str] | None = None) -> Any:

@@ -129,7 +129,7 @@ def plan(asked: Asked) -> Plan:
     wanted = asked.methods or ("hbfp",)
     names = tuple(method_classes()) if "all" in wanted else tuple(dict.fromkeys(wanted))
     methods = {name: method_class(name) for name in names}
-    configs = _configs(methods, asked.settings)
+    configs = settings_of(methods, asked.settings)
     observers = _observers(methods.values())
     jobs: dict[str, Job] = {}
     left_out: list[Unfit] = []
@@ -187,7 +187,7 @@ def _claimed(claim: Claim, given: str, asked: Asked) -> list[Job]:
     if wrong := [text for text in targets if text not in claim.track.targets]:
         raise unknown_name(f"target of claim {claim.name}", wrong[0], claim.track.targets)
     methods = {name: method_class(name) for name in every if name in (asked.methods or every)}
-    configs = _configs(methods, claim.setting_words() if claim.method in methods else ())
+    configs = settings_of(methods, claim.setting_words() if claim.method in methods else ())
     observers = _observers(methods.values())
     jobs: dict[str, Job] = {}
     for name, method in methods.items():
@@ -264,8 +264,16 @@ def _budgeted(track: Track, text: str | None) -> tuple[Track, Unit]:
     return track, request.unit
 
 
-def _configs(methods: dict[str, type[Method]], settings: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """Each method's settings, all of them, as JSON values."""
+def settings_of(methods: dict[str, type[Method]], settings: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Each method's settings, all of them, as JSON values.
+
+    Args:
+        methods: by name.
+        settings: `KEY=VALUE` for every method that has it, `METHOD.KEY=VALUE` for one.
+
+    Raises:
+        UsageError: a setting is unknown, or its value is wrong.
+    """
     given: dict[str, dict[str, str]] = {name: {} for name in methods}
     for setting in settings:
         key, equals, value = setting.partition("=")
