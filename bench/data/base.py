@@ -65,6 +65,8 @@ class Dataset(abc.ABC):
         flip: whether a left-right flip leaves the label as it is.
         streamed: whether the images stay in files (`ImageFiles`); they are then read as RGB (grey where `channels` is
             1), scaled and cropped.
+        held_out: how many images at the end of the training part are the validation split; 0 where the track carves
+            it. Known once `load` was called.
         margin: of streamed images: evaluation scales an image until it covers so many times `size`, and takes the
             centre; 1 cuts off only what does not have the shape of `size`.
     """
@@ -80,6 +82,7 @@ class Dataset(abc.ABC):
     flip: ClassVar[bool] = False
     streamed: ClassVar[bool] = False
     margin: ClassVar[float] = 8 / 7
+    held_out: ClassVar[int] = 0
 
     @property
     def height(self) -> int:
@@ -107,6 +110,13 @@ class Dataset(abc.ABC):
             DataError: files are missing and cannot be downloaded, or are damaged. The text names the files, the
                 folder and the next action.
         """
+
+    def missing(self, folder: Path) -> tuple[str, ...]:
+        """What of its files is not in the data folder, at a glance; empty where all are there, or come with a package.
+
+        Nothing is read or downloaded. `bench doctor` shows it.
+        """
+        return ()
 
 
 def dataset_names() -> tuple[str, ...]:
