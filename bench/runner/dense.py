@@ -40,7 +40,7 @@ from bench.training.optimiser import Optimiser
 from bench.training.trainer import Allowance, Trainer, autocast
 from bench.trial.method import Epoch, History, Observer
 
-__all__ = ["Dense", "build", "dense_key", "dense_network"]
+__all__ = ["Dense", "build", "dense_key", "dense_network", "dense_seconds"]
 
 _CURVE_POINTS = 40
 
@@ -169,6 +169,15 @@ def dense_network(
         )
     except (OSError, SafetensorError, RuntimeError, ValueError, KeyError, TypeError) as error:
         raise StoreError(f"the dense network in {folder} is damaged: {error}. Delete that folder.") from None
+
+
+def dense_seconds(spec: RunSpec, data: Data, store: Store) -> float | None:
+    """What training the run's dense network took; None where it is not in the store yet."""
+    try:
+        meta = _read_meta(store.dense_folder(dense_key(spec, data)))
+        return None if meta is None else float(meta["spent"]["device_seconds"])
+    except (StoreError, KeyError, TypeError, ValueError):
+        return None
 
 
 def _take(track: Track, plugin: Network, data: Data, folder: Path) -> None:

@@ -1,6 +1,7 @@
 """One run, from its spec to its record: the only place that knows the order of the steps (design: data, dense
 network, `prune`, fine-tuning, the target, measuring, the record)."""
 
+import os
 import shutil
 import traceback
 from collections.abc import Callable, Mapping
@@ -12,6 +13,7 @@ import torch
 
 from bench.data.splits import Data, check_augmentation, load_data
 from bench.errors import BenchError, DataError, GuardViolation, StoreError, UsageError
+from bench.journal import interrupt
 from bench.journal.files import FileJournal, JournalRefused
 from bench.journal.protocol import Journal
 from bench.measure.latency import Latency
@@ -82,7 +84,7 @@ def execute(
         StoreError, DataError: the store or the data cannot be used; nothing was written.
         JournalRefused: a killed process left a journal that this code cannot go on with; nothing was written.
     """
-    spec = job.spec
+    spec, process = job.spec, os.getpid()
     method = method_class(spec.method)
     draft = Draft(spec, method, job.command)
     data = workplace.data(spec)
@@ -95,13 +97,30 @@ def execute(
             record = draft.record("invalid", str(error))
         except (StoreError, DataError, JournalRefused):
             raise
-        except Exception as error:  # a plugin may fail in any way: the record says how, and other runs go on
-            last = f"{type(error).__name__}: {error}"
-            record = draft.record("failed", last if isinstance(error, BenchError) else traceback.format_exc())
+        except BaseException as error:  # a plugin may fail in any way: the record says how, and other runs go on
+            if isinstance(error, KeyboardInterrupt) and interrupt.requested():
+                raise
+            record = _failed(draft, error)
+    if os.getpid() != process:
+        os._exit(1)  # a child that a plugin forked and let go on: the run is its parent's
     workplace.store.write(record)
     shutil.rmtree(journal_folder(workplace.store, spec), ignore_errors=True)
     sweep(workplace.store.folder(spec.run_id))
     return record
+
+
+def _failed(draft: Draft, error: BaseException) -> Record:
+    """The record of a run that raised; its text is a plugin's, and may be anything, or fail itself."""
+    try:
+        said = f"{type(error).__name__}: {error}" if isinstance(error, BenchError) else traceback.format_exc()
+    except Exception:
+        said = f"{type(error).__name__}, whose text cannot be had"
+    try:
+        return draft.record("failed", said)
+    except Exception as wrong:  # what it left does not fit into a record
+        return Draft(draft.spec, draft.method, draft.command).record(
+            "failed", f"{said}\n{type(wrong).__name__}: {wrong}"
+        )
 
 
 def journal_folder(store: Store, spec: RunSpec) -> Path:
@@ -146,6 +165,7 @@ def _steps(
     try:
         trial.begin()
         try:
+            report("prune", 0.0)
             with isolated(spec.seed, "method", spec.method):
                 method().prune(trial)
             if method.finetunes == "track":
@@ -153,6 +173,8 @@ def _steps(
         except Exception as error:
             if trial.guard.violations:  # even where the method swallowed the first violation
                 raise GuardViolation(trial.guard.violations[0]) from error
+            if isinstance(error, UsageError) and not journal.cannot_go_on(error):  # the method's: it has its record
+                raise BenchError(f"{type(error).__name__}: {error}") from error
             raise
         finally:
             trial.settle()
