@@ -55,7 +55,7 @@ def results_table(records: Sequence[Record]) -> Table:
 
 
 def _status(record: Record) -> str:
-    colour = {"ok": "green", "failed": "red", "invalid": "red"}.get(record.status, "yellow")
+    colour = {"ok": "green", "missed-target": "yellow", "undertrained": "yellow"}.get(record.status, "red")
     return f"[{colour}]{record.status}[/]"
 
 
