@@ -7,6 +7,7 @@ from typing import Any
 from bench.errors import UsageError
 from bench.imported import is_import
 from bench.networks.base import Network
+from bench.networks.live import PREFIX, LiveNetwork
 from bench.networks.own import OwnNetwork
 from bench.networks.timm import TimmNetwork
 from bench.plugins import Discovered, discover
@@ -44,6 +45,8 @@ def network(name: str, settings: Mapping[str, Any] | None = None, root: Path | N
     """
     if name.startswith(TIMM):
         return TimmNetwork(name.removeprefix(TIMM), settings)
+    if name.startswith(PREFIX):
+        return LiveNetwork(name, settings, root)
     if is_import(name):
         return OwnNetwork(name, settings, root)
     if settings:
