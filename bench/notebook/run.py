@@ -108,7 +108,7 @@ def compare(
     from bench.runner.jobs import Asked, plan, resolve_device
     from bench.runner.run import Workplace
     from bench.runner.suite import check, run_suite
-    from bench.runner.workers import InProcess
+    from bench.runner.workers import Inline
 
     if not isinstance(network, torch.nn.Module):
         raise UsageError(f"network is a {type(network).__name__}: give a torch.nn.Module.")
@@ -128,7 +128,7 @@ def compare(
     check(made.jobs, workplace)
     line, found, missing = LiveLine(progress), {}, []
     try:
-        for outcome in run_suite(made.jobs, workplace, InProcess(), line.update):
+        for outcome in run_suite(made.jobs, workplace, Inline(), line.update):
             if outcome.record is None:
                 missing.append(f"{outcome.job.label}: {outcome.error}")
             else:

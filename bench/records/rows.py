@@ -44,7 +44,7 @@ def record_row(record: Record) -> Row:
     row |= {f"ratio_{key}": None if record.ratios is None else getattr(record.ratios, key) for key in _RATIOS}
     row |= {"budget": record.budget.amount, "budget_unit": record.budget.unit, "spent": record.spent}
     for phase in ("dense", "prune", "search", "finetune", "total"):
-        spent = record.ledger.get(phase)  # type: ignore[call-overload]
+        spent = record.ledger.get(phase)
         row[f"{phase}_macs_spent"] = None if spent is None else spent.macs
         row[f"{phase}_device_seconds"] = None if spent is None else spent.device_seconds
     row |= {f"setting_{name}": _plain(value) for name, value in record.config.items()}
