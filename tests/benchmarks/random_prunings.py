@@ -104,7 +104,7 @@ def _run(names: list[str], prunings: int) -> Iterator[str]:
         try:
             groups = trace_groups(network, each.shape)
         except BenchError as error:
-            yield f"FAULT {each.name}: {error}"
+            yield f"FAULT {each.name}: {str(error)[:300]}"
             continue
         for seed in range(mine):
             for fault in faults(network, each.shape, groups, seed):
