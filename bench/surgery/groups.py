@@ -9,12 +9,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from bench.errors import SurgeryError, unknown_name
-from bench.surgery.cost import MEASURES, Cost
+from bench.surgery.cost import MEASURES, Cost, Term
 
-__all__ = ["ChannelGroup", "Groups", "LeftOut", "Slice", "with_savings"]
+__all__ = ["AttributeSlice", "ChannelGroup", "Groups", "SkippedGroup", "Slice", "build_cost", "with_savings"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,6 +40,23 @@ class Slice:
         return self.index.shape[1]
 
 
+@dataclass(frozen=True)
+class AttributeSlice:
+    """A number in a module that goes down with the channels, such as an attention module's `num_heads`.
+
+    Attributes:
+        module: the module's path.
+        name: the attribute.
+        item: its place where the attribute is a list or tuple, else None.
+        entries: how much it goes down a channel.
+    """
+
+    module: str
+    name: str
+    item: int | None
+    entries: int
+
+
 @dataclass(frozen=True, eq=False)
 class ChannelGroup:
     """Channels that are removed together, in one or several tied layers.
@@ -50,6 +68,7 @@ class ChannelGroup:
         macs_per_channel: MACs that removing one channel saves now, all other widths as they are.
         params_per_channel: parameters that removing one channel saves now.
         slices: everything that the channels own.
+        attributes: the modules' numbers that say how many there are.
     """
 
     name: str
@@ -59,6 +78,7 @@ class ChannelGroup:
     params_per_channel: int
     slices: tuple[Slice, ...]
     network: nn.Module = field(repr=False)
+    attributes: tuple[AttributeSlice, ...] = ()
 
     @property
     def weight(self) -> Tensor:
@@ -79,14 +99,18 @@ class ChannelGroup:
         return tuple(self._rows(layer) for layer in self.layers)
 
     def _rows(self, layer: str) -> Tensor:
-        name = f"{layer}.weight"
-        owned = next(s for s in self.slices if s.tensor == name and s.dim == 0)
+        name = f"{layer}.weight" if layer else "weight"
+        module = self.network.get_submodule(layer)
+        dim = 1 if isinstance(module, nn.modules.conv._ConvTransposeNd) else 0
+        owned = next(s for s in self.slices if s.tensor == name and s.dim == dim)
         weight = self.network.get_parameter(name)
-        if weight.shape[0] != owned.size:
+        if weight.shape[dim] != owned.size:
             raise SurgeryError(
                 f"channel group {self.name!r} is out of date: {name} had {owned.size} rows when it was made and "
-                f"has {weight.shape[0]} now. Read the groups again after each removal."
+                f"has {weight.shape[dim]} now. Read the groups again after each removal."
             )
+        if dim:  # a transposed convolution's filters are its columns
+            weight = weight.transpose(0, 1)
         order = owned.index.flatten()
         if len(order) == owned.size and bool((order.diff() == 1).all()):
             rows: Tensor = weight
@@ -96,7 +120,7 @@ class ChannelGroup:
 
 
 @dataclass(frozen=True)
-class LeftOut:
+class SkippedGroup:
     """A group that was asked for and cannot be offered, and why."""
 
     name: str
@@ -114,7 +138,7 @@ class Groups:
     """
 
     offered: tuple[ChannelGroup, ...]
-    left_out: tuple[LeftOut, ...]
+    left_out: tuple[SkippedGroup, ...]
     cost: Cost
 
     def __iter__(self) -> Iterator[ChannelGroup]:
@@ -144,3 +168,33 @@ def with_savings(groups: Sequence[ChannelGroup], cost: Cost) -> tuple[ChannelGro
         replace(group, macs_per_channel=int(m), params_per_channel=int(p))
         for group, m, p in zip(groups, macs, params, strict=True)
     )
+
+
+def build_cost(network: nn.Module, groups: Sequence[ChannelGroup], terms: Sequence[Term], macs: int) -> Cost:
+    """The cost of a network as a function of its groups' widths.
+
+    Args:
+        network: the network at its current widths.
+        groups: all its groups, with their current widths.
+        terms: its products, as functions of the widths.
+        macs: multiply-accumulates of the whole network now; what the terms do not explain is fixed.
+    """
+    parameters = dict(network.named_parameters())
+    owned: dict[str, dict[int, NDArray[np.int64]]] = {}
+    for column, group in enumerate(groups):
+        for each in group.slices:
+            if each.tensor in parameters:
+                by_dim = owned.setdefault(each.tensor, {})
+                by_dim.setdefault(each.dim, np.zeros(len(groups), dtype=np.int64))[column] += each.entries
+    widths = np.array([group.width for group in groups], dtype=np.int64)
+    sizes = []
+    for tensor, by_dim in owned.items():
+        shape = parameters[tensor].shape
+        rest = [length for dim, length in enumerate(shape) if dim not in by_dim]
+        factors = tuple((shape[dim] - int(entries @ widths), tuple(entries.tolist())) for dim, entries in by_dim.items())
+        sizes.append(Term(int(np.prod(rest, dtype=np.int64)), factors))
+    names = tuple(group.name for group in groups)
+    changing = sum(parameters[tensor].numel() for tensor in owned)
+    params = sum(parameter.numel() for parameter in parameters.values())
+    fixed = macs - sum(term.at(widths) for term in terms)
+    return Cost.of(names, fixed, list(terms), params - changing, sizes)

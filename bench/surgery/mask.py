@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from bench.surgery.groups import Groups, Slice
+from bench.surgery.groups import Groups
 from bench.surgery.keep import Keep, full_keep
 
 __all__ = ["masked"]
@@ -16,9 +16,9 @@ __all__ = ["masked"]
 def masked(network: nn.Module, groups: Groups, keep: Keep) -> Iterator[None]:
     """Zeroes in place all that the channels outside `keep` own, and puts it back bitwise on leaving.
 
-    Weights, biases, BatchNorm's scale and shift, and the columns of the layers that read the channels. Running
-    statistics are left alone, except the mean of a BatchNorm without scale and shift, whose output would not
-    be zero otherwise. Only masked entries are put back: what is done to the others inside the context stays.
+    Weights, biases, everything that BatchNorm has of them (running statistics included), and the columns of the
+    layers that read the channels: every entry that a removal would take. Only masked entries are put back: what is
+    done to the others inside the context stays.
 
     Raises:
         SurgeryError: `keep` does not fit the groups.
@@ -33,8 +33,6 @@ def masked(network: nn.Module, groups: Groups, keep: Keep) -> Iterator[None]:
             if not off.any():
                 continue
             for owned in group.slices:
-                if _is_left_alone(owned, tensors):
-                    continue
                 tensor = tensors[owned.tensor]
                 index = owned.index[off].flatten().to(tensor.device)
                 with torch.no_grad():
@@ -45,8 +43,3 @@ def masked(network: nn.Module, groups: Groups, keep: Keep) -> Iterator[None]:
         with torch.no_grad():  # last first: where a row and a column cross, the first copy has the value
             for tensor, dim, index, values in reversed(saved):
                 tensor.index_copy_(dim, index, values)
-
-
-def _is_left_alone(owned: Slice, tensors: dict[str, Tensor]) -> bool:
-    module, _, attribute = owned.tensor.rpartition(".")
-    return attribute == "running_var" or (attribute == "running_mean" and f"{module}.weight" in tensors)

@@ -1,0 +1,322 @@
+"""The rules of what has weights or sums of products: convolutions, matrix products, normalisations.
+
+Rows of a weight become the output's channels; columns are tied to the input's channels. Each product's cost is kept
+as a function of the lengths of its dimensions, so that it follows the widths exactly, with or without weights.
+"""
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from bench.surgery.rules import Call, charge, factor, mixed, register_rule
+from bench.surgery.ties import varying
+
+__all__: list[str] = []
+
+_INPUT = "it reads the network's input"
+
+
+def _row_facets(call: Call, weight: Tensor, dim: int) -> Tensor | None:
+    """The labels [length] of a weight along one dimension, tied along all others; None without labels."""
+    for facet in call.facets(weight):
+        if dim in varying(facet):
+            rest = mixed(call, facet, [d for d in range(facet.dim()) if d != dim], None)
+            if rest is not None:
+                return rest.reshape(-1)
+    return None
+
+
+def _convolution(call: Call) -> None:
+    x, weight, bias = call.args[:3]
+    transposed, groups = call.args[6], call.args[8]
+    x_dim = x.dim() - weight.dim() + 2  # 1 with a batch
+    channel_dim = x_dim - 1
+    row_dim = 1 if transposed else 0
+    rows, columns = _row_facets(call, weight, row_dim), _row_facets(call, weight, 1 - row_dim)
+    channels, batch = _inputs(call, channel_dim)
+    inputs, outputs = x.shape[channel_dim], call.out.shape[channel_dim]
+    if transposed:  # [in, out / groups, ...]: rows are shared by the groups, columns are not
+        if channels is not None and columns is not None:
+            call.tie(channels, columns)
+        elif channels is None and columns is not None:
+            call.pin(columns, _INPUT, silent=True)
+        if columns is not None and groups > 1 and weight.shape[1] > 1:
+            parts = columns.view(groups, -1)
+            call.tie(parts, parts[:1])
+        given = rows if groups == 1 or rows is None else rows.repeat(groups)
+        if groups > 1 and weight.shape[1] == 1:
+            given = columns if columns is None else columns.view(groups, -1)[:, 0]
+            if columns is not None and inputs > groups:
+                call.tie(columns.view(groups, -1), columns.view(groups, -1)[:, :1])
+    else:
+        given = rows
+        if groups > 1 and weight.shape[1] == 1:  # one input a group: the group goes with it
+            if rows is not None and channels is not None:
+                call.tie(rows.view(groups, -1), channels.view(groups, 1))
+            elif rows is None and channels is not None:
+                given = channels.repeat_interleave(outputs // groups)
+            elif rows is not None:
+                call.pin(rows, "its channels are those of the network's input", silent=True)
+        else:
+            _tie_columns(call, channels, columns, groups)
+            if groups > 1 and rows is not None:  # the same share of every group
+                parts = rows.view(groups, -1)
+                call.tie(parts, parts[:1])
+    if given is not None and bias is not None:
+        _tie_vector(call, bias, given)
+    kept = [] if batch is None else [batch.expand(call.out.shape)]
+    if given is not None:
+        kept.append(_along(given, channel_dim, call.out))
+    call.give(call.out, kept)
+    _charge_convolution(call, x, weight, transposed, channel_dim, batch)
+
+
+def _charge_convolution(
+    call: Call, x: Tensor, weight: Tensor, transposed: bool, channel_dim: int, batch: Tensor | None
+) -> None:
+    positions = 1
+    for length in (x if transposed else call.out).shape[channel_dim + 1 :]:
+        positions *= length
+    for length in weight.shape[2:]:
+        positions *= length
+    images = x.shape[0] if channel_dim else 1
+    first, second = (_row_facets(call, weight, d) for d in (0, 1))
+    charge(
+        call,
+        positions,
+        factor(images, None if batch is None else batch.select(1, 0).reshape(images, -1)[:, 0]),
+        factor(weight.shape[0], first),
+        factor(weight.shape[1], second),
+    )
+    name = call.tracer.origin(weight)
+    if name is not None:
+        call.tracer.positions[name] = max(2, call.tracer.positions.get(name, 0))
+
+
+def _inputs(call: Call, channel_dim: int) -> tuple[Tensor | None, Tensor | None]:
+    """The labels of a convolution's input: by channel [C], and along the batch [N, 1, ...]."""
+    channels = batch = None
+    for facet in call.facets(call.x):
+        if channel_dim in varying(facet):
+            others = [d for d in range(facet.dim()) if d != channel_dim]
+            rest = mixed(call, facet, others, None)
+            channels = None if rest is None else rest.reshape(-1)
+        elif channel_dim and 0 in varying(facet):
+            batch = mixed(call, facet, range(1, facet.dim()), None)
+        else:
+            call.pin(facet, f"{call.tracer.where} convolves over it")
+    return channels, batch
+
+
+def _tie_columns(call: Call, channels: Tensor | None, columns: Tensor | None, groups: int) -> None:
+    if channels is not None and columns is not None:
+        call.tie(channels.view(groups, -1), columns.view(1, -1))
+    elif columns is not None:
+        call.pin(columns, _INPUT, silent=True)
+    elif channels is not None:
+        call.pin(channels, f"{call.tracer.where} reads it with weights whose size does not follow")
+
+
+def _tie_vector(call: Call, vector: Tensor, channels: Tensor) -> None:
+    """Ties a bias or scale [C] to its channels; a constant one keeps them."""
+    facets = [facet for facet in call.facets(vector) if varying(facet)]
+    if facets:
+        call.tie(facets[0].reshape(-1), channels)
+    elif vector.numel() > 1 and not call.tracer.is_free(vector):
+        call.pin(channels, f"in {call.tracer.where} it is combined with a tensor whose size does not follow")
+
+
+def _along(labels: Tensor, dim: int, out: Tensor) -> Tensor:
+    shape = [1] * out.dim()
+    shape[dim] = -1
+    return labels.view(shape).expand(out.shape)
+
+
+def _product(call: Call, left: Tensor, right: Tensor, added: Tensor | None = None) -> None:
+    """`left` [(b,) n, k] @ `right` [(b,) k, m]: n and m go on, k is tied, b is tied."""
+    rows, inner_left, batch_left = _sides(call, left, outer=-2, inner=-1)
+    columns, inner_right, batch_right = _sides(call, right, outer=-1, inner=-2)
+    for mine, other, tensor, dim in ((inner_left, inner_right, right, -2), (inner_right, inner_left, left, -1)):
+        if mine is not None and other is None and tensor.shape[dim] > 1 and not call.tracer.is_free(tensor):
+            silent = call.tracer.origin(left) is None and call.tracer.origin(right) is not None and not call.facets(left)
+            call.pin(mine, f"{call.tracer.where} multiplies it by a matrix whose size does not follow", silent)
+    if inner_left is not None and inner_right is not None:
+        call.tie(inner_left, inner_right)
+    batch = None
+    if left.dim() == 3:
+        if batch_left is not None and batch_right is not None:
+            call.tie(batch_left, batch_right)
+        batch = batch_right if batch_left is None else batch_left
+        without = right if batch_right is None else left if batch_left is None else None
+        if batch is not None and without is not None and without.shape[0] > 1 and not call.tracer.is_free(without):
+            call.pin(batch, f"{call.tracer.where} multiplies it by a matrix whose size does not follow")
+            batch = None
+    kept = []
+    for labels, dim in ((batch, 0), (rows, call.out.dim() - 2), (columns, call.out.dim() - 1)):
+        if labels is not None:
+            kept.append(_along(labels, dim, call.out))
+    if added is not None:
+        call.give(call.out, kept)
+        kept = _added(call, added)
+    call.give(call.out, kept)
+    charge(
+        call,
+        1,
+        factor(left.shape[0] if left.dim() == 3 else 1, batch),
+        factor(left.shape[-2], rows),
+        factor(left.shape[-1], inner_left if inner_right is None else inner_right),
+        factor(right.shape[-1], columns),
+    )
+    for tensor, others in ((right, left.shape[-2]), (left, right.shape[-1])):
+        name = call.tracer.origin(tensor)
+        if name is not None:
+            call.tracer.positions[name] = max(others, call.tracer.positions.get(name, 0))
+
+
+def _added(call: Call, added: Tensor) -> list[Tensor]:
+    """The facets of a product after a bias was added."""
+    from bench.surgery.rules import joined
+
+    return joined(call, [call.out, added], call.out.shape)
+
+
+def _sides(call: Call, operand: Tensor, outer: int, inner: int) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+    """Labels of an operand along what goes on, what is summed over, and the batch.
+
+    Where they differ along several, they are tied along all but the first of batch, outer, inner: a head goes whole.
+    """
+    dims = {"batch": 0 if operand.dim() == 3 else None, "outer": operand.dim() + outer, "inner": operand.dim() + inner}
+    found: dict[str, Tensor | None] = {"batch": None, "outer": None, "inner": None}
+    for facet in call.facets(operand):
+        kind = next((kind for kind, dim in dims.items() if dim is not None and dim in varying(facet)), None)
+        if kind is None:
+            continue
+        rest = mixed(call, facet, [d for d in range(facet.dim()) if d != dims[kind]], None)
+        found[kind] = None if rest is None else rest.reshape(-1)
+    return found["outer"], found["inner"], found["batch"]
+
+
+def _mm(call: Call) -> None:
+    _product(call, call.args[0], call.args[1])
+
+
+def _addmm(call: Call) -> None:
+    _product(call, call.args[1], call.args[2], call.args[0])
+
+
+def _vector_product(call: Call) -> None:
+    """`mv`, `dot`: as matrices of one column or row."""
+    left, right = call.args[0], call.args[1]
+    facets = [(call.facets(left), left), (call.facets(right), right)]
+    inner = [mixed(call, f, [d for d in range(f.dim()) if d != f.dim() - 1], None) for fs, _ in facets for f in fs
+             if varying(f) and varying(f)[-1] == f.dim() - 1]
+    vectors = [each.reshape(-1) for each in inner if each is not None]
+    if len(vectors) == 2:
+        call.tie(vectors[0], vectors[1])
+    elif vectors:
+        call.pin(vectors[0], f"{call.tracer.where} multiplies it by a vector whose size does not follow")
+    rows = next((f.select(1, 0) for f in call.facets(left) if left.dim() == 2 and varying(f) == (0,)), None)
+    call.give(call.out, [] if rows is None else [rows])
+    charge(call, 1, factor(left.shape[0] if left.dim() == 2 else 1, rows),
+           factor(left.shape[-1], vectors[0] if vectors else None))
+
+
+def _batch_norm(call: Call) -> None:
+    x, parameters = call.args[0], [each for each in call.args[1:5] if isinstance(each, Tensor)]
+    named = {each for each in call.args if isinstance(each, bool)}
+    training = True in named or not [each for each in call.args[3:5] if isinstance(each, Tensor)]
+    kept = []
+    for facet in call.facets(x):
+        if 1 not in varying(facet):
+            if training:
+                call.tracer.ties.standardised.append(facet.reshape(-1).unique().numpy().astype("int64"))
+                call.tracer.ties.note(facet, f"{call.tracer.where} standardises over it")
+            kept.append(facet)
+            continue
+        rest = mixed(call, facet, [d for d in range(facet.dim()) if d != 1], None)
+        if rest is None:
+            continue
+        for each in parameters:
+            _tie_vector(call, each, rest.reshape(-1))
+        kept.append(rest.expand(x.shape))
+    if not any(1 in varying(facet) for facet in kept):
+        for each in parameters:
+            for facet in call.facets(each):
+                call.pin(facet, "it normalises the network's input", silent=True)
+    call.give(call.out, kept)
+
+
+def _layer_norm(call: Call) -> None:
+    x, normalized = call.args[0], call.args[1]
+    dims = range(x.dim() - len(normalized), x.dim())
+    what = type(call.tracer.module).__name__
+    kept = []
+    for facet in call.facets(x):
+        rest = mixed(
+            call,
+            facet,
+            dims,
+            f"{call.tracer.where} normalises over all its channels together ({what} is a LayerNorm: its mean and "
+            f"variance are not the same without a channel as with a zero)",
+        )
+        if rest is not None:
+            kept.append(rest.expand(x.shape))
+    for each in call.args[2:4]:
+        for facet in call.facets(each):
+            call.pin(facet, f"it belongs to the LayerNorm {call.tracer.where}", silent=True)
+    call.give(call.out, kept)
+
+
+def _group_norm(call: Call) -> None:
+    x, weight, bias, groups = call.args[0], call.args[1], call.args[2], call.args[6]
+    kept = []
+    for facet in call.facets(x):
+        rest = mixed(call, facet, [d for d in range(facet.dim()) if d != 1], f"{call.tracer.where} normalises over it")
+        if rest is None:
+            continue
+        channels = rest.reshape(-1)
+        if groups == 1:
+            call.pin(
+                channels,
+                f"{call.tracer.where} normalises over all its channels together: their mean and variance are not "
+                f"the same without a channel as with a zero",
+            )
+            continue
+        parts = channels.view(groups, -1)
+        call.tie(parts, parts[:, :1])
+        for each in (weight, bias):
+            if isinstance(each, Tensor):
+                _tie_vector(call, each, channels)
+        kept.append(rest.expand(x.shape))
+    if not kept:
+        for each in (weight, bias):
+            for facet in call.facets(each):
+                call.pin(facet, "it belongs to a GroupNorm that stays", silent=True)
+    call.give(call.out, kept)
+
+
+def _weight_norm(call: Call) -> None:
+    """`v * g / |v|`, the norm over all dimensions but one: columns go as zeros do, rows with their length g."""
+    from bench.surgery.rules import joined
+
+    call.give(call.out, joined(call, call.args[:2], call.out.shape))
+
+
+def register() -> None:
+    """Registers the rules of this module."""
+    register_rule("convolution _convolution", _convolution)
+    register_rule("mm bmm", _mm)
+    register_rule("addmm baddbmm", _addmm)
+    register_rule("mv dot vdot", _vector_product)
+    register_rule(
+        """native_batch_norm _native_batch_norm_legit _native_batch_norm_legit_no_training _batch_norm_with_update
+        cudnn_batch_norm _batch_norm_no_update""",
+        _batch_norm,
+    )
+    register_rule("native_layer_norm rms_norm _fused_rms_norm", _layer_norm)
+    register_rule("native_group_norm", _group_norm)
+    register_rule("_weight_norm_interface _weight_norm", _weight_norm)
+
+
+register()
+_Sizes = Sequence[int]
