@@ -85,7 +85,7 @@ def load_tensors_into(network: nn.Module, tensors: Mapping[str, Tensor]) -> None
     places = Places(network)
     holders: dict[nn.Module, None] = {}
     for name in resized:  # a tensor under two names is one: its holders have the new one after the first
-        holders |= dict.fromkeys(module for module, _ in places.of(dense[name]))
+        holders |= dict.fromkeys(places.layer_of(module) for module, _ in places.of(dense[name]))
         if any(getattr(module, attribute) is dense[name] for module, attribute in places.of(dense[name])):
             replace_tensor(places, dense[name], tensors[name])
     for name, value in numbers.items():

@@ -3,13 +3,14 @@
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from bench.surgery.groups import AttributeSlice, ChannelGroup, SkippedGroup, Slice
+from bench.surgery.groups import AttributeSlice, ChannelGroup, SkippedGroup, Slice, weight_names
 from bench.surgery.ties import Attribute, Entry, Solution, Ties, varying_axes
 
 __all__ = ["Family", "Families", "find_families", "row_dim"]
@@ -56,7 +57,8 @@ def find_families(
     members = _Members(ties.entries, solution)
     rows = {}
     for name in layers:
-        entry = by_entry.get((f"{name}.weight" if name else "weight", row_dim(network.get_submodule(name))))
+        entries = [by_entry.get((weight, row_dim(network.get_submodule(name)))) for weight in weight_names(name)]
+        entry = next((each for each in entries if each is not None), None)
         if entry is not None:
             rows[name] = solution.of[entry.first : entry.first + entry.size]
     producers = _producers(rows, solution.count)
@@ -80,7 +82,7 @@ def find_families(
                 skipped.append(SkippedGroup(label, _tangled_reason(ties, solution, family)))
                 continue
             some = True
-            slices = tuple(_slice(entry, family, solution) for entry in members.of(int(family[0])))
+            slices = tuple(_slice(entry, family, ties, solution) for entry in members.of(int(family[0])))
             attributes = _attributes(ties.attributes, family, solution)
             found.append(
                 Family(ChannelGroup(label, len(family), given, 0, 0, slices, network, attributes), family)
@@ -135,14 +137,19 @@ def _by_signature(components: NDArray[np.int64], signature: NDArray[np.uint64]) 
     return [components[keys == key] for key in dict.fromkeys(keys.tolist())]
 
 
-def _slice(entry: Entry, family: NDArray[np.int64], solution: Solution) -> Slice:
+def _slice(entry: Entry, family: NDArray[np.int64], ties: Ties, solution: Solution) -> Slice:
     components = solution.of[entry.first : entry.first + entry.size]
     place = np.full(solution.count, -1)
     place[family] = np.arange(len(family))
     owner = place[components]
     order = np.argsort(owner, kind="stable")
     order = order[owner[order] >= 0]
-    return Slice(entry.tensor, entry.dim, torch.from_numpy(order).view(len(family), -1), entry.size)
+    off: Literal["zero", "like_rest", "as_is"] = "zero"
+    if any(np.isin(order[:1] + entry.first, labels).any() for labels in ties.standardised):
+        off = "like_rest"
+    elif entry.dim == 0 and entry.tensor in ties.lengthless:
+        off = "as_is"
+    return Slice(entry.tensor, entry.dim, torch.from_numpy(order).view(len(family), -1), entry.size, off)
 
 
 def _attributes(

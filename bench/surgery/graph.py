@@ -22,9 +22,11 @@ from bench.surgery.ties import Attribute, Split, Ties, varying
 
 __all__ = ["Tracer", "lengths_in", "plain_kernels"]
 
-_FACETS, _FREE = "_bench_facets", "_bench_free"
+_FACETS, _FREE, _WHY = "_bench_facets", "_bench_free", "_bench_why"
 _OPAQUE = ("einsum", "tensordot", "lstm", "gru", "rnn_tanh", "rnn_relu", "chain_matmul", "inner", "bilinear")
 """Functions that run as other operations than those that are counted: the cost is counted, too."""
+
+_FROM_SHAPES = ("in_channels", "out_channels", "groups", "in_features", "out_features")
 
 
 @contextmanager
@@ -129,6 +131,14 @@ class Tracer(TorchDispatchMode):
         """`forward` made the tensor from nothing."""
         setattr(tensor, _FREE, True)
 
+    def why(self, tensor: Any) -> str | None:
+        """Why the labels that a tensor might have had to stay."""
+        return getattr(tensor, _WHY, None)
+
+    def set_why(self, tensor: Tensor, reason: str) -> None:
+        """Why a tensor has no labels."""
+        setattr(tensor, _WHY, reason)
+
     def origin(self, tensor: Tensor) -> str | None:
         """The name of the parameter or buffer that a tensor is, or is a view of."""
         base = tensor if tensor._base is None else tensor._base
@@ -151,10 +161,19 @@ class Tracer(TorchDispatchMode):
             for axis, (name, item) in pairs:
                 self.ties.attributes.append(Attribute(path, name, item, kept, axis))
 
+    def applied(self, labels: Tensor | None, positions: int) -> None:
+        """A weight whose rows have these labels was applied at so many positions."""
+        rows = labels[labels > 0] if labels is not None else ()
+        if len(rows):
+            name = self.ties.tensor_of(int(rows[0]))
+            positions = positions if self.counting else 1  # a training run has two inputs
+            self.positions[name] = max(positions, self.positions.get(name, 0))
+
     def measure_as(self, name: str, item: int | None, facet: Tensor, axis: int) -> None:
         """The running module's number `name` says how long this axis of a facet is."""
-        path = self._names.get(self.module, "")
-        self.ties.attributes.append(Attribute(path, name, item, _compact_numpy(facet), axis))
+        if hasattr(self.module, name):
+            path = self._names.get(self.module, "")
+            self.ties.attributes.append(Attribute(path, name, item, _compact_numpy(facet), axis))
 
     def split(self, labels: Tensor, strict: bool, blocks: bool = False) -> None:
         """`forward` splits labels, whose parts are along the first axis."""
@@ -217,6 +236,8 @@ def lengths_in(module: nn.Module) -> list[tuple[str, int | None, int]]:
             found.append((name, None, value))
         elif isinstance(value, list | tuple) and all(type(item) is int for item in value):
             found.extend((name, place, item) for place, item in enumerate(value) if item > 1)
+    if isinstance(module, nn.modules.conv._ConvNd | nn.Linear):
+        return [each for each in found if each[0] not in _FROM_SHAPES]  # `resize.fit_attributes` sets them
     return found
 
 

@@ -7,6 +7,7 @@ residual adds tie to it, and everything that reads them. `bench.surgery.trace` f
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +16,7 @@ from torch import Tensor, nn
 from bench.errors import SurgeryError, unknown_name
 from bench.surgery.cost import MEASURES, Cost, Term
 
-__all__ = ["AttributeSlice", "ChannelGroup", "Groups", "SkippedGroup", "Slice", "build_cost", "with_savings"]
+__all__ = ["AttributeSlice", "ChannelGroup", "Groups", "SkippedGroup", "Slice", "build_cost", "weight_names", "with_savings"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,12 +28,16 @@ class Slice:
         dim: the dimension of that tensor.
         index: long [width, entries] on the CPU: the entries along `dim` that belong to each channel.
         size: length of that dimension, other groups' entries included.
+        off: what a mask puts there: `zero`; `like_rest` where weights are standardised over that dimension, whose
+            statistics must not notice (the channels are zero, so the weights that read them do not matter); `as_is`
+            where a zero would be divided by its own length (weight normalisation, whose length g is zero instead).
     """
 
     tensor: str
     dim: int
     index: Tensor
     size: int
+    off: Literal["zero", "like_rest", "as_is"] = "zero"
 
     @property
     def entries(self) -> int:
@@ -99,14 +104,15 @@ class ChannelGroup:
         return tuple(self._rows(layer) for layer in self.layers)
 
     def _rows(self, layer: str) -> Tensor:
-        name = f"{layer}.weight" if layer else "weight"
         module = self.network.get_submodule(layer)
+        names = weight_names(layer)
         dim = 1 if isinstance(module, nn.modules.conv._ConvTransposeNd) else 0
-        owned = next(s for s in self.slices if s.tensor == name and s.dim == dim)
-        weight = self.network.get_parameter(name)
+        owned = next(s for s in self.slices if s.tensor in names and s.dim == dim)
+        weight = module.weight
+        assert isinstance(weight, Tensor)
         if weight.shape[dim] != owned.size:
             raise SurgeryError(
-                f"channel group {self.name!r} is out of date: {name} had {owned.size} rows when it was made and "
+                f"channel group {self.name!r} is out of date: {names[0]} had {owned.size} rows when it was made and "
                 f"has {weight.shape[dim]} now. Read the groups again after each removal."
             )
         if dim:  # a transposed convolution's filters are its columns
@@ -157,6 +163,12 @@ class Groups:
     def widths(self) -> dict[str, int]:
         """Current width by group name."""
         return {group.name: group.width for group in self.offered}
+
+
+def weight_names(layer: str) -> tuple[str, str]:
+    """The names that a layer's weight may have: plain, or under PyTorch's weight normalisation."""
+    path = f"{layer}." if layer else ""
+    return f"{path}weight", f"{path}parametrizations.weight.original1"
 
 
 def with_savings(groups: Sequence[ChannelGroup], cost: Cost) -> tuple[ChannelGroup, ...]:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from bench.surgery.rules import Call, charge, factor, mixed, register_rule
+from bench.surgery.rules import Call, charge, compact, factor, mixed, register_rule
 from bench.surgery.ties import varying
 
 __all__: list[str] = []
@@ -35,33 +35,18 @@ def _convolution(call: Call) -> None:
     rows, columns = _row_facets(call, weight, row_dim), _row_facets(call, weight, 1 - row_dim)
     channels, batch = _inputs(call, channel_dim)
     inputs, outputs = x.shape[channel_dim], call.out.shape[channel_dim]
-    if transposed:  # [in, out / groups, ...]: rows are shared by the groups, columns are not
-        if channels is not None and columns is not None:
-            call.tie(channels, columns)
-        elif channels is None and columns is not None:
-            call.pin(columns, _INPUT, silent=True)
-        if columns is not None and groups > 1 and weight.shape[1] > 1:
-            parts = columns.view(groups, -1)
-            call.tie(parts, parts[:1])
-        given = rows if groups == 1 or rows is None else rows.repeat(groups)
-        if groups > 1 and weight.shape[1] == 1:
-            given = columns if columns is None else columns.view(groups, -1)[:, 0]
-            if columns is not None and inputs > groups:
-                call.tie(columns.view(groups, -1), columns.view(groups, -1)[:, :1])
-    else:
+    if groups > 1 and groups in (inputs, outputs):
+        given = _whole_groups(call, channels, rows, columns, transposed, outputs // groups)
+    elif transposed:  # [in, out / groups, ...]: the groups share the rows
+        _tie_inputs(call, channels, columns)
+        if columns is not None and groups > 1:
+            _tie_parts(call, columns, groups)
+        given = None if rows is None else rows.repeat(groups)
+    else:  # [out, in / groups, ...]: the groups share the columns
+        _tie_inputs(call, None if channels is None else channels.view(groups, -1), columns)
+        if rows is not None and groups > 1:
+            _tie_parts(call, rows, groups)
         given = rows
-        if groups > 1 and weight.shape[1] == 1:  # one input a group: the group goes with it
-            if rows is not None and channels is not None:
-                call.tie(rows.view(groups, -1), channels.view(groups, 1))
-            elif rows is None and channels is not None:
-                given = channels.repeat_interleave(outputs // groups)
-            elif rows is not None:
-                call.pin(rows, "its channels are those of the network's input", silent=True)
-        else:
-            _tie_columns(call, channels, columns, groups)
-            if groups > 1 and rows is not None:  # the same share of every group
-                parts = rows.view(groups, -1)
-                call.tie(parts, parts[:1])
     if given is not None and bias is not None:
         _tie_vector(call, bias, given)
     kept = [] if batch is None else [batch.expand(call.out.shape)]
@@ -88,9 +73,7 @@ def _charge_convolution(
         factor(weight.shape[0], first),
         factor(weight.shape[1], second),
     )
-    name = call.tracer.origin(weight)
-    if name is not None:
-        call.tracer.positions[name] = max(2, call.tracer.positions.get(name, 0))
+    call.tracer.applied(second if transposed else first, 2)
 
 
 def _inputs(call: Call, channel_dim: int) -> tuple[Tensor | None, Tensor | None]:
@@ -108,9 +91,34 @@ def _inputs(call: Call, channel_dim: int) -> tuple[Tensor | None, Tensor | None]
     return channels, batch
 
 
-def _tie_columns(call: Call, channels: Tensor | None, columns: Tensor | None, groups: int) -> None:
+def _whole_groups(
+    call: Call, channels: Tensor | None, rows: Tensor | None, columns: Tensor | None, transposed: bool, each_gives: int
+) -> Tensor | None:
+    """Groups of one input or one output channel go whole: the labels of the output's channels."""
+    groups = call.args[8]
+    shared, own = (rows, columns) if transposed else (columns, rows)  # `own` is dimension 0, which the groups split
+    if shared is not None:
+        call.pin(shared, "every group of the convolution has it", silent=True)
+    known = [each.view(groups, -1) for each in (own, channels) if each is not None]
+    if not known:
+        return None
+    if channels is None:
+        call.pin(known[0], _INPUT, silent=True)
+        return None
+    for each in known:
+        call.tie(each, known[0][:, :1])
+    return known[0][:, 0].repeat_interleave(each_gives)
+
+
+def _tie_parts(call: Call, labels: Tensor, groups: int) -> None:
+    """The same share of every group."""
+    parts = labels.view(groups, -1)
+    call.tie(parts, parts[:1])
+
+
+def _tie_inputs(call: Call, channels: Tensor | None, columns: Tensor | None) -> None:
     if channels is not None and columns is not None:
-        call.tie(channels.view(groups, -1), columns.view(1, -1))
+        call.tie(channels, columns)
     elif columns is not None:
         call.pin(columns, _INPUT, silent=True)
     elif channels is not None:
@@ -167,10 +175,8 @@ def _product(call: Call, left: Tensor, right: Tensor, added: Tensor | None = Non
         factor(left.shape[-1], inner_left if inner_right is None else inner_right),
         factor(right.shape[-1], columns),
     )
-    for tensor, others in ((right, left.shape[-2]), (left, right.shape[-1])):
-        name = call.tracer.origin(tensor)
-        if name is not None:
-            call.tracer.positions[name] = max(others, call.tracer.positions.get(name, 0))
+    call.tracer.applied(columns, left.shape[-2])
+    call.tracer.applied(rows, right.shape[-1])
 
 
 def _added(call: Call, added: Tensor) -> list[Tensor]:
@@ -249,15 +255,14 @@ def _batch_norm(call: Call) -> None:
 def _layer_norm(call: Call) -> None:
     x, normalized = call.args[0], call.args[1]
     dims = range(x.dim() - len(normalized), x.dim())
-    what = type(call.tracer.module).__name__
     kept = []
     for facet in call.facets(x):
         rest = mixed(
             call,
             facet,
             dims,
-            f"{call.tracer.where} normalises over all its channels together ({what} is a LayerNorm: its mean and "
-            f"variance are not the same without a channel as with a zero)",
+            f"{call.tracer.where} normalises over all its channels together, as LayerNorm does: mean and variance are not "
+            f"the same without a channel as with a zero",
         )
         if rest is not None:
             kept.append(rest.expand(x.shape))
@@ -284,6 +289,8 @@ def _group_norm(call: Call) -> None:
             continue
         parts = channels.view(groups, -1)
         call.tie(parts, parts[:, :1])
+        call.tracer.measure_as("num_groups", None, compact(parts), 0)
+        call.tracer.measure_as("num_channels", None, channels, 0)
         for each in (weight, bias):
             if isinstance(each, Tensor):
                 _tie_vector(call, each, channels)
@@ -300,6 +307,9 @@ def _weight_norm(call: Call) -> None:
     from bench.surgery.rules import joined
 
     call.give(call.out, joined(call, call.args[:2], call.out.shape))
+    name = call.tracer.origin(call.args[0])
+    if name is not None:
+        call.tracer.ties.lengthless.add(name)
 
 
 def register() -> None:

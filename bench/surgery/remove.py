@@ -125,7 +125,7 @@ def resize_network(network: nn.Module, plan: SlicePlan) -> None:
             replace_tensor(places, tensors[name], plan.slice_tensor(name, tensors[name]))
     for (path, attribute, item), lost in plan.lowered.items():
         lower_attribute(network.get_submodule(path), attribute, item, lost)
-    for module in dict.fromkeys(module for name in plan.kept for module, _ in places.of(tensors[name])):
+    for module in dict.fromkeys(places.layer_of(module) for name in plan.kept for module, _ in places.of(tensors[name])):
         fit_attributes(module)
 
 

@@ -21,7 +21,10 @@ class Places:
 
     def __init__(self, network: nn.Module) -> None:
         self._found: dict[int, list[tuple[nn.Module, str]]] = defaultdict(list)
+        self._layers: dict[nn.Module, nn.Module] = {}
         for module in network.modules():
+            for each in getattr(module, "parametrizations", nn.ModuleDict()).values():
+                self._layers[each] = module
             for name, tensor in [*module._parameters.items(), *module._buffers.items()]:
                 if tensor is not None:
                     self._found[id(tensor)].append((module, name))
@@ -29,6 +32,10 @@ class Places:
     def of(self, tensor: Tensor) -> list[tuple[nn.Module, str]]:
         """The modules that hold a tensor, and under which name."""
         return self._found[id(tensor)]
+
+    def layer_of(self, module: nn.Module) -> nn.Module:
+        """The layer that a module's tensors make: itself, or the one whose weight it parametrises."""
+        return self._layers.get(module, module)
 
 
 def replace_tensor(places: Places, old: Tensor, tensor: Tensor) -> None:
@@ -50,12 +57,12 @@ def fit_attributes(module: nn.Module) -> None:
     match module:
         case nn.modules.conv._ConvTransposeNd():
             rows, columns = module.weight.shape[:2]
-            if module.groups > 1 and module.groups == module.in_channels:
-                module.groups = rows
+            if module.groups > 1 and module.groups in (module.in_channels, module.out_channels):  # they go whole
+                module.groups = rows // (module.in_channels // module.groups)
             module.in_channels, module.out_channels = rows, columns * module.groups
         case nn.modules.conv._ConvNd():
             rows, columns = module.weight.shape[:2]
-            if module.groups > 1 and module.groups == module.in_channels:  # a filter or several for each channel
+            if module.groups > 1 and module.groups in (module.in_channels, module.out_channels):  # they go whole
                 module.groups = rows // (module.out_channels // module.groups)
             module.in_channels, module.out_channels = columns * module.groups, rows
         case nn.Linear():

@@ -24,6 +24,7 @@ class Call:
         self.tracer, self.func, self.args, self.kwargs = tracer, func, args, kwargs
         self.outputs = list(outputs) if isinstance(outputs, tuple | list) else [outputs]
         self.name = func.overloadpacket._qualified_op_name
+        self.why: str | None = None
 
     @property
     def out(self) -> Tensor:
@@ -50,6 +51,7 @@ class Call:
 
     def pin(self, labels: Tensor, reason: str, silent: bool = False) -> None:
         """These labels stay."""
+        self.why = self.why or (None if silent else reason)
         self.tracer.ties.pin(labels, reason, silent)
 
     def tie(self, a: Tensor, b: Tensor) -> None:
@@ -57,6 +59,7 @@ class Call:
         self.tracer.ties.tie(a, b, f"in {self.tracer.where}")
 
 
+_TIED = "it is combined with channels that stay"
 Rule = Callable[[Call], None]
 _rules: dict[str, Rule] = {}
 
@@ -74,6 +77,7 @@ def apply_rule(tracer: Tracer, func: Any, args: Sequence[Any], kwargs: dict[str,
     if rule is not None:
         try:
             rule(call)
+            _hand_on_why(call)
             return
         except Exception as error:  # a form of the operation that the rule does not expect: as if there were none
             tracer.failures.append(f"{call.name}: {type(error).__name__}: {error}")
@@ -86,6 +90,17 @@ def apply_rule(tracer: Tracer, func: Any, args: Sequence[Any], kwargs: dict[str,
     for output in call.outputs:
         if isinstance(output, Tensor):
             tracer.set(output, [])
+
+
+def _hand_on_why(call: Call) -> None:
+    """Outputs without labels remember why the labels of an input had to stay."""
+    why = call.why
+    if why is None:
+        inputs = torch.utils._pytree.tree_leaves(call.args)
+        why = next((w for each in inputs if isinstance(each, Tensor) and (w := call.tracer.why(each))), None)
+    for output in call.outputs:
+        if isinstance(output, Tensor) and why is not None and not call.facets(output):
+            call.tracer.set_why(output, why)
 
 
 def compact(facet: Tensor) -> Tensor:
@@ -151,7 +166,9 @@ def joined(call: Call, tensors: Sequence[Tensor], shape: Sequence[int]) -> list[
 
 
 def _joined_reason(call: Call, other: Tensor) -> str:
-    name = call.tracer.origin(other)
+    name, why = call.tracer.origin(other), call.tracer.why(other)
+    if why is not None:
+        return why if why.startswith(_TIED) else f"{_TIED} in {call.tracer.where}: {why}"
     what = f"with {name}" if name else "with a tensor that has no channels of the network's layers"
     return f"in {call.tracer.where} it is combined {what}, whose size does not follow"
 
@@ -225,6 +242,7 @@ def _viewed(call: Call) -> None:
     facets = [compact(facet.reshape(shape)) for facet in call.facets(call.x)]
     for before, after in zip(call.facets(call.x), facets, strict=True):
         sizes = {d: shape[d] for d in varying(after)}
+        call.tracer.measure(before, {d: call.x.shape[d] for d in varying(before)})
         call.tracer.measure(after, sizes)
         if len(sizes) > len(varying(before)):
             inner = shape[max(sizes)]
@@ -245,6 +263,7 @@ def _parted(call: Call) -> None:
             continue
         if call.name == "aten::unbind":
             continue
+        call.tracer.measure(facet, {dim: call.x.shape[dim]})
         sizes = [part.shape[dim] for part in parts]
         pieces = list(facet.split(sizes, dim))
         if len(set(sizes)) == 1:
@@ -347,7 +366,7 @@ def _reduced(call: Call) -> None:
     dims = list(range(call.x.dim())) if dims is None or dims == [] else [dims] if isinstance(dims, int) else list(dims)
     dims = [d % max(1, call.x.dim()) for d in dims]
     ends = kind in ("sum", "nansum", "amax", "amin", "max", "min", "any", "linalg_vector_norm", "norm")
-    reason = None if ends else f"{kind} over its channels in {call.tracer.where} depends on how many there are"
+    reason = None if ends else f"{kind} over its channels in {call.tracer.where}: removing them is not the same as zeroing them"
     kept = []
     for facet in call.facets(call.x):
         rest = mixed(call, facet, dims, reason)
@@ -369,7 +388,7 @@ def _along(call: Call) -> None:
     kind = call.name.partition("::")[2].strip("_").replace("safe_", "")
     kept = []
     for facet in call.facets(call.x):
-        rest = mixed(call, facet, [dim], f"{kind} across its channels in {call.tracer.where} is not channel by channel")
+        rest = mixed(call, facet, [dim], f"{kind} across its channels in {call.tracer.where}: removing them is not the same as zeroing them")
         if rest is not None:
             kept.append(rest.expand(call.x.shape))
     for output in call.outputs:

@@ -5,6 +5,7 @@ Every entry along a dimension of a parameter or buffer has a number, its label. 
 splits a dimension, and what every product costs. Ties are only collected; `solve` joins them at the end.
 """
 
+from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
@@ -118,7 +119,18 @@ class Solution:
 
 @dataclass(eq=False)
 class Ties:
-    """Collects labels, ties, pins, splits, attributes and products while a network is traced."""
+    """Collects what a network's trace finds.
+
+    Attributes:
+        entries: the dimensions that have labels.
+        pins: labels that have to stay.
+        notes: what may make the removal of labels fail.
+        splits: where `forward` splits a dimension.
+        attributes: modules' numbers that may be lengths.
+        products: what the operations cost.
+        standardised: labels over which weights are standardised (ScaledStdConv2d).
+        lengthless: names of parameters whose rows are divided by their own length (weight normalisation).
+    """
 
     entries: list[Entry] = field(default_factory=list)
     pins: list[Pin] = field(default_factory=list)
@@ -127,6 +139,7 @@ class Ties:
     attributes: list[Attribute] = field(default_factory=list)
     products: list[Product] = field(default_factory=list)
     standardised: list[NDArray[np.int64]] = field(default_factory=list)
+    lengthless: set[str] = field(default_factory=set)
     _ends: list[tuple[NDArray[np.int64], NDArray[np.int64]]] = field(default_factory=list)
     _next: int = 1
 
@@ -135,6 +148,11 @@ class Ties:
         self.entries.append(Entry(tensor, dim, size, self._next))
         self._next += size
         return torch.arange(self._next - size, self._next, dtype=torch.int32)
+
+    def tensor_of(self, label: int) -> str:
+        """The name of the parameter or buffer that has a label."""
+        place = bisect_right(self.entries, label, key=lambda entry: entry.first)
+        return self.entries[place - 1].tensor
 
     def tie(self, a: Tensor, b: Tensor, where: str = "") -> None:
         """Ties the labels of `a` to those of `b`, which broadcast; one that meets no label is pinned."""

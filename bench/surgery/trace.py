@@ -19,7 +19,7 @@ from bench.measure.macs import count_macs
 from bench.surgery.cost import Term
 from bench.surgery.families import Families, Family, find_families, row_dim
 from bench.surgery.graph import Tracer
-from bench.surgery.groups import ChannelGroup, Groups, SkippedGroup, build_cost, with_savings
+from bench.surgery.groups import ChannelGroup, Groups, SkippedGroup, build_cost, weight_names, with_savings
 from bench.surgery.rehearsal import Rehearsal, random_copy
 from bench.surgery.ties import Product
 
@@ -53,7 +53,7 @@ def trace_groups(network: nn.Module, shape: tuple[int, int, int], prunable: Sequ
             if prunable is not None:
                 return any(fnmatchcase(producer, pattern) for producer in producers for pattern in prunable)
             first = producers[0]
-            is_token = tracer.positions.get(f"{first}.weight" if first else "weight", 0) > 1
+            is_token = any(tracer.positions.get(weight, 0) > 1 for weight in weight_names(first))
             return not isinstance(copy.get_submodule(first), nn.Linear) or is_token
 
         families = find_families(copy, tracer.ties, [name for name in layers if _ran(tracer, copy, name)], wanted)
@@ -127,7 +127,7 @@ def _same(outputs: object, repeated: object) -> bool:
 
 
 def _ran(tracer: Tracer, network: nn.Module, name: str) -> bool:
-    return (f"{name}.weight" if name else "weight") in tracer.positions
+    return any(weight in tracer.positions for weight in weight_names(name))
 
 
 def _owned_by(network: nn.Module, group: ChannelGroup) -> ChannelGroup:
