@@ -57,7 +57,7 @@ class Digits(Dataset):
 
         stored = load_digits()
         labels = torch.from_numpy(stored.target).long()
-        pixels = enlarged(torch.from_numpy(stored.images).long(), self.size)
+        pixels = enlarged(torch.from_numpy(stored.images).long(), self.height)
         pixels = pixels[:, None].repeat(1, self.channels, 1, 1)
         test = torch.zeros(len(labels), dtype=torch.bool)
         drawn, _ = stratified_draw(labels.tolist(), _TEST_IMAGES, _TEST_SEED)

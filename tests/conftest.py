@@ -211,6 +211,22 @@ class Small(nn.Module):
         return self.fc(self.bn2(self.conv2(hidden)).relu().mean((2, 3)))
 
 
+@pytest.fixture
+def with_weights(make_trial: Callable[..., Trial]) -> Callable[..., Trial]:
+    """`with_weights(conv1_weight=..., target=...)`: `make_trial` on `Small` with these parameters, broadcast."""
+
+    def make(target: str = "macs=0.5", **weights: Tensor) -> Trial:
+        with torch.random.fork_rng(), torch.no_grad():
+            torch.manual_seed(0)
+            network = Small()
+            for name, value in weights.items():
+                parameter = network.get_parameter(name.replace("_", "."))
+                parameter.copy_(value.expand_as(parameter))
+        return make_trial(network, target=target)
+
+    return make
+
+
 @pytest.fixture(scope="session")
 def patterns() -> Data:
     """`Patterns`, split: 96 training, 32 validation, 40 test images."""
@@ -238,6 +254,7 @@ def make_trial(patterns: Data) -> Iterator[Callable[..., Trial]]:
             with torch.random.fork_rng():
                 torch.manual_seed(seed)
                 network = Small()
+        initial = {name: tensor.clone() for name, tensor in network.state_dict().items()}
         macs = count_macs(network, patterns.shape).total
         params = sum(parameter.numel() for parameter in network.parameters())
         aim = Target.parse(target)
@@ -258,6 +275,7 @@ def make_trial(patterns: Data) -> Iterator[Callable[..., Trial]]:
             observers=observers,
             reinitialise=lambda net: None,
             recorded_widths=lambda run: {},
+            initial=lambda: initial,
         )
         made.append(trial)
         trial.begin()

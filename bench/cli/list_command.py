@@ -61,7 +61,7 @@ def _datasets() -> list[Row]:
     return [
         {
             "name": each.name,
-            "image": f"{each.channels}x{each.size}x{each.size}",
+            "image": "x".join(map(str, each.shape)),
             "classes": str(each.classes),
             "summary": each.summary,
             "reference": each.reference,

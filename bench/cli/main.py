@@ -11,6 +11,9 @@ from typing import Annotated, Any
 
 import typer
 
+from bench.cli.best_command import best
+from bench.cli.export_command import export
+from bench.cli.new_track_command import new_track
 from bench.errors import BenchError, UsageError
 
 app = typer.Typer(
@@ -19,7 +22,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-new = typer.Typer(help="Write the files that a plugin begins with.", no_args_is_help=True)
+new = typer.Typer(help="Write the files that a plugin, or a track of your own, begins with.", no_args_is_help=True)
 app.add_typer(new, name="new")
 
 DEFAULT_STORE = Path("runs")
@@ -44,21 +47,47 @@ def _data_folder(given: Path | None) -> Path:
 @app.command()
 def run(
     method: Annotated[
-        list[str] | None, typer.Option(help="Method, several with commas, or all.  [default: hbfp]")
+        list[str] | None, typer.Option(help="Method, several with commas, or all.", show_default="hbfp")
     ] = None,
-    track: Annotated[list[str] | None, typer.Option(help="Track, or a TOML file.  [default: digits-lenet5]")] = None,
-    target: Annotated[list[str] | None, typer.Option(help="Such as macs=0.5; default: the track's.")] = None,
-    seed: Annotated[list[int] | None, typer.Option(help="Seed; may be given again.  [default: 0]")] = None,
+    track: Annotated[
+        list[str] | None, typer.Option(help="Track, or a TOML file.", show_default="digits-lenet5")
+    ] = None,
+    target: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Share of the dense network that stays: macs=0.5, params=0.1 (0 to 1), or auto (the method decides). "
+            "May be given again.",
+            show_default="the track's",
+        ),
+    ] = None,
+    seed: Annotated[list[int] | None, typer.Option(help="Seed; may be given again.", show_default="0")] = None,
     claim: Annotated[
-        list[str] | None, typer.Option(help="A paper's claim, on its own schedule, with its control.")
+        list[str] | None,
+        typer.Option(help="A paper's number (bench list claims), with its training length, and `dense` trained alike."),
     ] = None,
-    budget: Annotated[str | None, typer.Option(help="30ep or 600s instead of the track's budget.")] = None,
+    budget: Annotated[
+        str | None,
+        typer.Option(
+            help="All compute of a run, dense training included: 30ep (dense epochs; the dense recipe shrinks with it) "
+            "or 600s.",
+            show_default="the track's",
+        ),
+    ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     store: StoreOption = DEFAULT_STORE,
-    data: Annotated[Path | None, typer.Option(help="Data folder; default: BENCH_DATA, else the cache.")] = None,
-    wandb: Annotated[str, typer.Option(help="auto, online, offline or off.")] = "auto",
-    executor: Annotated[str, typer.Option(help="local.")] = "local",
-    workers: Annotated[int, typer.Option(min=1, help="Runs at the same time.")] = 1,
+    data: Annotated[
+        Path | None, typer.Option(help="Data folder.", show_default="BENCH_DATA, else the user's cache")
+    ] = None,
+    wandb: Annotated[
+        str,
+        typer.Option(
+            help="auto, online, offline or off. auto: WANDB_MODE, else online with a key, else offline in STORE/wandb."
+        ),
+    ] = "auto",
+    executor: Annotated[str, typer.Option(help="local.", hidden=True)] = "local",
+    workers: Annotated[
+        int, typer.Option(min=1, help="Runs at once, one process each; with several GPUs, worker i takes GPU i.")
+    ] = 1,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Run again what failed.")] = False,
     set_: Annotated[
         list[str] | None,
@@ -110,21 +139,27 @@ def list_(
 
 @app.command()
 def show(
-    name: Annotated[str, typer.Argument(metavar="RUN", help="Run id, or the beginning of it or of its hash.")],
+    name: Annotated[
+        str, typer.Argument(metavar="RUN", help="Run id, the beginning of it or of its hash, or the path of a record.")
+    ],
     store: StoreOption = DEFAULT_STORE,
     as_json: Annotated[bool, typer.Option("--json", help="Print the record.")] = False,
 ) -> None:
-    """Show one run: result, layers, ledger, settings and the command that makes it again."""
+    """Show one run: result, layers, ledger, settings and the command that makes it again; of several, list them."""
     from rich.console import Console
 
-    from bench.cli.tables import show_record
-    from bench.records.store import Store
+    from bench.cli.tables import show_record, show_records
+    from bench.records.lookup import find_records
 
-    record = Store(store).find(name)
-    if as_json:
-        print(record.to_json(), end="")
+    records = [record for record, _ in find_records(name, store)]
+    if as_json and len(records) == 1:
+        print(records[0].to_json(), end="")
+    elif as_json:
+        print("[" + ",\n".join(record.to_json().rstrip() for record in records) + "]")
+    elif len(records) == 1:
+        show_record(records[0], Console())
     else:
-        show_record(record, Console())
+        show_records(records, Console())
 
 
 @app.command()
@@ -197,11 +232,14 @@ def verify(
         bool, typer.Option("--measure-only", help="Only load the stored network and measure it.")
     ] = False,
     store: StoreOption = DEFAULT_STORE,
-    data: Annotated[Path | None, typer.Option(help="Data folder; default: BENCH_DATA, else the cache.")] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="Data folder.", show_default="BENCH_DATA, else the user's cache")
+    ] = None,
 ) -> None:
     """Run a record's spec again and compare: bitwise on the same kind of CPU, within a stated tolerance elsewhere."""
     from bench.checks.record.rerun import measure_again, run_again
-    from bench.cli.run_command import find_record, plain_progress
+    from bench.cli.run_command import plain_progress
+    from bench.records.lookup import find_record
 
     record, folder = find_record(name, store)
     if measure_only:
@@ -214,13 +252,20 @@ def verify(
 
 @app.command()
 def check(
-    method: Annotated[str, typer.Argument(help="Name of the method; with --results also all.")],
+    method: Annotated[str, typer.Argument(help="Method, several with commas, or all.")],
     files: Annotated[
         list[Path] | None, typer.Argument(metavar="[FILE]...", help="With --results: records, or folders of them.")
     ] = None,
     set_: Annotated[list[str] | None, typer.Option("--set", help="KEY=VALUE.")] = None,
+    network: Annotated[
+        str | None, typer.Option(help="Of most checks.  [default: lenet5, or a small one that the method can run on]")
+    ] = None,
     results: Annotated[
-        bool, typer.Option("--results", help="Check the records FILE... instead: does what they say follow?")
+        bool,
+        typer.Option(
+            "--results",
+            help="Recompute every derived number of finished records from manifest and network; report what differs.",
+        ),
     ] = False,
     data: Annotated[Path | None, typer.Option(help="With --results: data folder, to measure accuracy again.")] = None,
 ) -> None:
@@ -232,9 +277,9 @@ def check(
 
         folder = _data_folder(data)
         raise typer.Exit(check_results(method, files or [], folder if folder.is_dir() else None))
-    from bench.checks.method.kit import check_method
+    from bench.checks.method.kit import check_methods
 
-    raise typer.Exit(check_method(method, tuple(set_ or ())))
+    raise typer.Exit(check_methods(_names([method]), tuple(set_ or ()), network))
 
 
 @app.command()
@@ -244,10 +289,10 @@ def compare(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Hold runs against each other: what differs, results with intervals, ledgers and layers side by side."""
-    from bench.cli.run_command import find_record
     from bench.leaderboard.compare.compare import compare_runs
     from bench.leaderboard.compare.compare_text import as_json as values
     from bench.leaderboard.compare.compare_text import print_comparison
+    from bench.records.lookup import find_record
 
     comparison = compare_runs([find_record(name, store)[0] for name in names])
     if as_json:
@@ -260,20 +305,45 @@ def compare(
 def gate(
     baseline: Annotated[Path, typer.Option(help="Folder of records to hold the store against.")],
     store: StoreOption = DEFAULT_STORE,
-    track: Annotated[list[str] | None, typer.Option(help="Only these tracks.  [default: all]")] = None,
-    method: Annotated[list[str] | None, typer.Option(help="Only these methods.  [default: all]")] = None,
-    margin: Annotated[float, typer.Option(help="A fall of top-1 up to so many points never fails.")] = 1.0,
-    limit: Annotated[float, typer.Option(help="From so many points on it always does.")] = 2.0,
+    track: Annotated[list[str] | None, typer.Option(help="Only these tracks.", show_default="all")] = None,
+    method: Annotated[list[str] | None, typer.Option(help="Only these methods.", show_default="all")] = None,
+    margin: Annotated[
+        float,
+        typer.Option(help="Drop in top-1, in points, that is always accepted; up to --limit it fails if significant."),
+    ] = 1.0,
+    limit: Annotated[float, typer.Option(help="Drop in top-1, in points, that always fails.")] = 2.0,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of Markdown.")] = False,
 ) -> None:
     """Hold a store against a baseline, for CI: exit code 1 if sizes changed, accuracy fell, or nothing was compared."""
-    from bench.leaderboard.compare.gate import Rule, hold
+    from bench.leaderboard.compare.gate import Rule, run_gate
     from bench.leaderboard.compare.gate_text import as_json as values
     from bench.leaderboard.compare.gate_text import as_markdown
 
-    found = hold(baseline, store, Rule(margin, limit), _names(track), _names(method))
+    found = run_gate(baseline, store, Rule(margin, limit), _names(track), _names(method))
     print(json.dumps(values(found), indent=1) if as_json else as_markdown(found), end="\n" if as_json else "")
     raise typer.Exit(0 if found.holds else 1)
+
+
+@app.command()
+def doctor(
+    store: StoreOption = DEFAULT_STORE,
+    data: Annotated[
+        Path | None, typer.Option(help="Data folder.", show_default="BENCH_DATA, else the user's cache")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON array.")] = False,
+) -> None:
+    """Look at this machine: installation, devices and their speed, data sets, W&B, disk, and what to do about each.
+
+    Exit code 1 if something stands in the way of a run.
+    """
+    from bench.cli.doctor_command import examine, print_findings
+
+    found = list(examine(store, _data_folder(data), os.environ))
+    if as_json:
+        print(json.dumps([finding.as_json() for finding in found], indent=1))
+    else:
+        print_findings(found)
+    raise typer.Exit(int(any(finding.state == "broken" for finding in found)))
 
 
 @new.command("method")
@@ -289,6 +359,11 @@ def new_method(
 
     made = write(name, kind, folder)
     print("\n".join(["wrote", *(f"  {path}" for path in made.paths), "next", *(f"  {each}" for each in made.commands)]))
+
+
+new.command("track")(new_track)
+app.command()(best)
+app.command()(export)
 
 
 def main(arguments: list[str] | None = None) -> Any:

@@ -14,7 +14,7 @@ __all__ = ["Moves", "draw_moves", "moved", "padding"]
 
 
 def padding(size: int) -> int:
-    """Pixels of zero padding on each side for `crop`: an eighth of the size, down to an even number.
+    """Pixels of zero padding at either end of a side for `crop`: an eighth of its pixels, down to an even number.
 
     4 at size 32 and 2 at size 28.
     """
@@ -39,13 +39,17 @@ class Moves:
 
 
 def draw_moves(
-    images: int, size: int, augment: tuple[str, ...], generator: torch.Generator, device: torch.device
+    images: int, size: tuple[int, int], augment: tuple[str, ...], generator: torch.Generator, device: torch.device
 ) -> Moves:
-    """Random moves for so many images of `size` pixels: any crop equally likely, every second one flipped."""
+    """Random moves for so many images of `size`, (height, width): any crop equally likely, every second one flipped."""
     down = right = mirrored = None
     if "crop" in augment:
-        shifts = torch.randint(2 * padding(size) + 1, (2, images), generator=generator)
-        down, right = shifts.to(device)
+        rows, columns = (2 * padding(side) + 1 for side in size)
+        if rows == columns:
+            down, right = torch.randint(rows, (2, images), generator=generator).to(device)
+        else:
+            down = torch.randint(rows, (images,), generator=generator).to(device)
+            right = torch.randint(columns, (images,), generator=generator).to(device)
     if "flip" in augment:
         mirrored = (torch.randint(2, (images,), generator=generator) == 1).to(device)
     return Moves(down, right, mirrored)
@@ -55,7 +59,7 @@ def moved(pixels: Tensor, moves: Moves) -> Tensor:
     """The images cropped and flipped.
 
     Args:
-        pixels: [N, size, size, channels], channels last.
+        pixels: [N, height, width, channels], channels last.
         moves: of these N images.
 
     Returns:
@@ -63,18 +67,19 @@ def moved(pixels: Tensor, moves: Moves) -> Tensor:
     """
     if moves.down is None and moves.mirrored is None:
         return pixels
-    images, size, _, channels = pixels.shape
-    steps = torch.arange(size, device=pixels.device)
-    rows = columns = steps.expand(images, size)
-    width = size
+    images, height, width, channels = pixels.shape
+    rows = torch.arange(height, device=pixels.device).expand(images, height)
+    across = torch.arange(width, device=pixels.device)
+    columns = across.expand(images, width)
+    tall, wide = height, width
     if moves.mirrored is not None:
-        columns = torch.where(moves.mirrored[:, None], size - 1 - steps, columns)
+        columns = torch.where(moves.mirrored[:, None], width - 1 - across, columns)
     if moves.down is not None and moves.right is not None:
-        margin = padding(size)
-        width += 2 * margin
-        pixels = F.pad(pixels, (0, 0, margin, margin, margin, margin))
+        above, beside = padding(height), padding(width)
+        tall, wide = height + 2 * above, width + 2 * beside
+        pixels = F.pad(pixels, (0, 0, beside, beside, above, above))
         rows, columns = rows + moves.down[:, None], columns + moves.right[:, None]
-    rows = rows + width * torch.arange(images, device=pixels.device)[:, None]
-    places = rows[:, :, None] * width + columns[:, None, :]
+    rows = rows + tall * torch.arange(images, device=pixels.device)[:, None]
+    places = rows[:, :, None] * wide + columns[:, None, :]
     flat = pixels.reshape(-1, channels).index_select(0, places.reshape(-1))
-    return flat.view(images, size, size, channels)
+    return flat.view(images, height, width, channels)

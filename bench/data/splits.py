@@ -16,7 +16,8 @@ from torch import Tensor
 
 from bench.data.augmentation import draw_moves, moved
 from bench.data.base import Dataset, ImageFiles, Images, dataset
-from bench.data.stratify import stratified_draw
+from bench.data.own import dataset_of
+from bench.data.stratify import mixed, stratified_draw
 from bench.data.streaming import StreamedSplit
 from bench.errors import DataError, UsageError
 from bench.specs.track import Recipe, Track, Validation
@@ -88,7 +89,7 @@ class Split:
         """Images and labels of these parts of a random order, augmented; all is drawn when this is called."""
         device = self.labels.device
         order = torch.randperm(len(self), generator=generator).to(device)
-        moves = draw_moves(len(self), self.pixels.shape[-1], augment, generator, device)
+        moves = draw_moves(len(self), (self.pixels.shape[-2], self.pixels.shape[-1]), augment, generator, device)
 
         def batches() -> Batches:
             stored = self.pixels.permute(0, 2, 3, 1)
@@ -192,7 +193,7 @@ def check_augmentation(track: Track) -> Dataset:
     Raises:
         UsageError: the data set is unknown, or cannot.
     """
-    source = dataset(track.dataset)
+    source = dataset_of(track)
     asked = track.dense.augment + track.finetune.augment
     if not source.flip and "flip" in asked:
         raise UsageError(
@@ -218,7 +219,7 @@ def split_images(source: Dataset, train: Images, test: Images, validation: Valid
     """
     for part in (train, test):
         _check(source, part)
-    drawn, rest = map(torch.tensor, stratified_draw(train.labels.tolist(), validation.images, validation.seed))
+    drawn, rest = map(torch.tensor, _validation(source, train.labels, validation))
 
     def placed(pixels: Tensor, labels: Tensor) -> Split:
         on_device = pixels.to(device).contiguous(memory_format=torch.channels_last)
@@ -232,7 +233,7 @@ def split_images(source: Dataset, train: Images, test: Images, validation: Valid
         validation_indices=drawn,
         fingerprint=_fingerprint(train.pixels, train.labels, test.pixels, test.labels, drawn),
         classes=source.classes,
-        shape=(source.channels, source.size, source.size),
+        shape=source.shape,
         normaliser=Normaliser(source.mean, source.std, device),
     )
 
@@ -248,11 +249,11 @@ def split_files(
     """
     for part in (train, test):
         _check_labels(source, part.labels)
-    drawn, rest = stratified_draw(train.labels.tolist(), validation.images, validation.seed)
+    drawn, rest = _validation(source, train.labels, validation)
 
     def chosen(part: ImageFiles, places: Sequence[int]) -> StreamedSplit:
         names, labels = tuple(part.names[place] for place in places), part.labels[torch.tensor(places)]
-        return StreamedSplit(part.root, names, labels.to(device), source.size)
+        return StreamedSplit(part.root, names, labels.to(device), source.shape, source.margin, part.read)
 
     listed = "".join(
         f"{label} {size} {name}\n"
@@ -268,9 +269,22 @@ def split_files(
         validation_indices=torch.tensor(drawn),
         fingerprint=_fingerprint(names, torch.tensor([len(train.names), len(test.names)]), torch.tensor(drawn)),
         classes=source.classes,
-        shape=(source.channels, source.size, source.size),
+        shape=source.shape,
         normaliser=Normaliser(source.mean, source.std, device),
     )
+
+
+def _validation(source: Dataset, labels: Tensor, validation: Validation) -> tuple[list[int], list[int]]:
+    """Places of the validation images in the training part, and of the others: drawn, or those that it holds out."""
+    if not source.held_out:
+        return stratified_draw(labels.tolist(), validation.images, validation.seed)
+    if validation.images != source.held_out:
+        raise UsageError(
+            f"validation.images = {validation.images}, and data set {source.name!r} has {source.held_out} validation "
+            f"images of its own. Write validation.images = {source.held_out}."
+        )
+    first = len(labels) - source.held_out
+    return mixed(range(first, len(labels)), validation.seed), mixed(range(first), validation.seed)
 
 
 def steps_per_epoch(images: int, batch_size: int) -> int:
@@ -324,7 +338,7 @@ def statistics(name: str, folder: Path | str) -> tuple[tuple[float, ...], tuple[
     """
     source = dataset(name)
     train, _ = source.load(Path(folder))
-    parts: Iterable[Tensor] = [train.pixels] if isinstance(train, Images) else _evaluated(train, source.size)
+    parts: Iterable[Tensor] = [train.pixels] if isinstance(train, Images) else _evaluated(train, source)
     counts = sum(
         torch.stack([torch.bincount(channel.flatten(), minlength=256) for channel in pixels.unbind(1)])
         for pixels in parts
@@ -340,16 +354,16 @@ def statistics(name: str, folder: Path | str) -> tuple[tuple[float, ...], tuple[
     return tuple(mean), tuple(std)
 
 
-def _evaluated(files: ImageFiles, size: int) -> Iterator[Tensor]:
-    """The images of the files as for evaluation, uint8 [B, 3, size, size], batch by batch."""
-    split = StreamedSplit(files.root, files.names, files.labels, size)
+def _evaluated(files: ImageFiles, source: Dataset) -> Iterator[Tensor]:
+    """The images of the files as for evaluation, uint8 [B, C, H, W], batch by batch."""
+    split = StreamedSplit(files.root, files.names, files.labels, source.shape, source.margin, files.read)
     parts = (slice(first, min(first + 100, len(split))) for first in range(0, len(split), 100))
     return (pixels for pixels, _ in split.in_order(parts))
 
 
 def _check(source: Dataset, part: Images) -> None:
     pixels, labels = part.pixels, part.labels
-    wanted = (len(labels), source.channels, source.size, source.size)
+    wanted = (len(labels), *source.shape)
     if (pixels.dtype, tuple(pixels.shape), labels.dtype) != (torch.uint8, wanted, torch.int64):
         raise DataError(
             f"data set {source.name!r} gives pixels {pixels.dtype} {tuple(pixels.shape)} and labels "

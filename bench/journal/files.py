@@ -4,6 +4,7 @@
     journal/calls.jsonl               one line a finished call: name, arguments, value, books, a checksum
     journal/network-00003.safetensors what call 3 trained
     journal/going-on-00003.safetensors optimiser after it, kept for the last training call only
+    journal/value-00003.safetensors   what call 3 gave, where that is as large as the network (gradients)
     journal/checkpoint.safetensors    the training call that is under way
 
 A line counts only when it is whole; files get their names when they are whole. So a process may be killed between any
@@ -23,7 +24,7 @@ from bench.errors import BenchError, BudgetSpent, NotPrunable, StoreError, Surge
 from bench.journal import interrupt as stopping
 from bench.journal.checkpoint import FileCheckpoint
 from bench.journal.codec import decode, encode, read_state, write_state
-from bench.journal.protocol import CHEAP, Call, JournalRefused, Resumable
+from bench.journal.protocol import CHEAP, Call, JournalRefused, Resumable, State
 from bench.measure.accuracy import Accuracy
 from bench.records.store import write_text
 from bench.training.trainer import Diverged
@@ -33,7 +34,8 @@ __all__ = ["FileJournal", "JournalRefused"]
 
 Value = TypeVar("Value")
 _TRAINS = ("train", "finetune")
-_VALUES = {"train": History, "finetune": History, "evaluate": Accuracy, "probe": dict}
+_LARGE = ("gradients",)  # their values have files of their own
+_VALUES = {"train": History, "finetune": History, "evaluate": Accuracy, "probe": dict, "gradients": dict}
 _RAISED = (BudgetSpent, NotPrunable, SurgeryError, UncountedOperator, Diverged)
 """Errors that a method may expect and go on after: a replay raises them again."""
 _DAMAGE = (
@@ -118,10 +120,13 @@ class FileJournal:
                 raise
             raised = error
         try:
-            encoded = encode(value)
-            kept: Value = decode(json.loads(json.dumps(encoded)))
+            large = call.name in _LARGE and raised is None
+            encoded = None if large else encode(value)
+            kept: Value = value if large else decode(json.loads(json.dumps(encoded)))  # type: ignore[assignment]
         except (TypeError, ValueError, RecursionError) as error:
             raise BenchError(f"call {call.index}, {call.name}: its value cannot be kept: {error}.") from None
+        if isinstance(value, Mapping) and call.name in _LARGE:
+            write_state(self._path("value", call.index), State(value))
         if call.name in _TRAINS:
             network, going_on = trial.trained()
             write_state(self._path("network", call.index), network)
@@ -156,6 +161,8 @@ class FileJournal:
         try:
             value: Value = decode(entry["value"])
             raised = _error(entry.get("raised"))
+            if call.name in _LARGE and raised is None:
+                value = read_state(self._path("value", call.index)).tensors  # type: ignore[assignment]
             if raised is None and not _fits(call.name, value):
                 raise ValueError(f"its value is a {type(value).__name__}.")
             if call.name in CHEAP and raised is None:
@@ -267,7 +274,7 @@ def _error(raised: Any) -> BenchError | None:
 
 def _fits(name: str, value: Any) -> bool:
     """Whether a call of this name can have given this value."""
-    if name == "probe":
+    if name in ("probe", *_LARGE):
         return isinstance(value, dict) and all(isinstance(each, Tensor) for each in value.values())
     return isinstance(value, _VALUES.get(name, object))
 

@@ -20,7 +20,7 @@ from bench.errors import BenchError
 __all__ = ["CHEAP", "Call", "Checkpoint", "Forgetful", "Journal", "JournalRefused", "Resumable", "State"]
 
 Value = TypeVar("Value")
-CHEAP = ("remove", "reinitialise")
+CHEAP = ("remove", "reinitialise", "rewind")
 """Calls that a replay carries out again instead of loading what they left: they cost no training."""
 
 

@@ -84,7 +84,8 @@ def hooks_state(hooks: Sequence[Hook]) -> State:
     rest = []
     for number, hook in enumerate(hooks):
         state = hook.state_dict()
-        if state and type(hook).load_state_dict is Hook.load_state_dict:
+        own = type(hook).state_dict is not Hook.state_dict
+        if state and own and type(hook).load_state_dict is Hook.load_state_dict:
             raise BenchError(f"{type(hook).__name__} has a state_dict but no load_state_dict: it could not be resumed.")
         tensors |= {f"{number}/{name}": value for name, value in state.items() if isinstance(value, Tensor)}
         rest.append({name: value for name, value in state.items() if not isinstance(value, Tensor)})

@@ -25,9 +25,10 @@ class AlexNet(Network):
     def construct(self, spec: NetworkSpec) -> nn.Module:
         from torchvision.models import alexnet
 
-        if spec.size < _SMALLEST:
+        if min(spec.height, spec.width) < _SMALLEST:
             raise UsageError(
-                f"alexnet needs images of {_SMALLEST}x{_SMALLEST} or more, not {spec.size}x{spec.size}. Scale them up."
+                f"alexnet needs images of {_SMALLEST}x{_SMALLEST} or more, not {spec.height}x{spec.width}. "
+                "Scale them up."
             )
         network = alexnet(weights=None, num_classes=spec.classes)
         if spec.channels != 3:

@@ -7,6 +7,7 @@ A network plugin is one class in one file of this folder (or behind an entry poi
 
 import abc
 import fnmatch
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -20,25 +21,52 @@ __all__ = ["Network", "NetworkSpec", "he_normal"]
 
 @dataclass(frozen=True)
 class NetworkSpec:
-    """What a network is built for: inputs `[N, channels, size, size]` and outputs `[N, classes]`.
+    """What a network is built for: inputs `[N, channels, height, width]` and outputs `[N, classes]`.
+
+    Attributes:
+        channels: 1 for grey images, 3 for colour.
+        size: pixels; one number for square images, else `(height, width)`.
+        classes: number of labels.
 
     Raises:
         UsageError: a number is below 1.
     """
 
     channels: int
-    size: int
+    size: int | tuple[int, int]
     classes: int
 
     def __post_init__(self) -> None:
-        for field in ("channels", "size", "classes"):
+        if self.height == self.width:
+            object.__setattr__(self, "size", self.height)
+        for field in ("channels", "height", "width", "classes"):
             if getattr(self, field) < 1:
                 raise UsageError(f"a network's {field} must be 1 or more, not {getattr(self, field)}.")
 
+    @classmethod
+    def of(cls, shape: Sequence[int], classes: int) -> "NetworkSpec":
+        """For inputs of `shape`, (channels, height, width).
+
+        Raises:
+            ValueError: these are not three numbers.
+        """
+        channels, height, width = (int(side) for side in shape)
+        return cls(channels, (height, width), classes)
+
+    @property
+    def height(self) -> int:
+        """Rows of an image, in pixels."""
+        return self.size if isinstance(self.size, int) else self.size[0]
+
+    @property
+    def width(self) -> int:
+        """Columns of an image, in pixels."""
+        return self.size if isinstance(self.size, int) else self.size[1]
+
     @property
     def shape(self) -> tuple[int, int, int]:
-        """The shape of one input, `(channels, size, size)`."""
-        return self.channels, self.size, self.size
+        """The shape of one input, `(channels, height, width)`."""
+        return self.channels, self.height, self.width
 
 
 class Network(abc.ABC):
@@ -74,7 +102,7 @@ class Network(abc.ABC):
         Raises:
             UsageError: a parameter belongs to a module that has no `reset_parameters`. Nothing was changed.
         """
-        left = [name for name, module in network.named_modules() if module._parameters and not _reset(module)]
+        left = [name for name, module in network.named_modules() if module._parameters and not reset(module)]
         if left:
             raise UsageError(
                 f"{self.name}: no reset_parameters() in {', '.join(left)}. Override initialise() to set them."
@@ -99,7 +127,7 @@ class Network(abc.ABC):
         return any(fnmatch.fnmatchcase(layer, pattern) for pattern in self.prunable)
 
 
-def _reset(module: nn.Module) -> object:
+def reset(module: nn.Module) -> object:
     """The module's own way to reset itself, if any (`nn.MultiheadAttention`'s has an underscore)."""
     return getattr(module, "reset_parameters", None) or getattr(module, "_reset_parameters", None)
 
@@ -107,9 +135,9 @@ def _reset(module: nn.Module) -> object:
 def reset_modules(network: nn.Module) -> None:
     """Call `reset_parameters` of every module that has it, children before their parents."""
     for module in reversed(list(network.modules())):
-        reset = _reset(module)
-        if callable(reset):
-            reset()
+        anew = reset(module)
+        if callable(anew):
+            anew()
 
 
 def he_normal(network: nn.Module) -> None:

@@ -12,11 +12,11 @@ __all__ = ["LeNet5", "LeNet300"]
 
 
 class _LeNet300(nn.Module):
-    """`[N, C, S, S]` -> `[N, classes]` through two hidden layers of 300 and 100 units."""
+    """`[N, C, H, W]` -> `[N, classes]` through two hidden layers of 300 and 100 units."""
 
     def __init__(self, spec: NetworkSpec) -> None:
         super().__init__()
-        self.fc1 = nn.Linear(spec.channels * spec.size**2, 300)
+        self.fc1 = nn.Linear(spec.channels * spec.height * spec.width, 300)
         self.relu1 = nn.ReLU()
         self.fc2 = nn.Linear(300, 100)
         self.relu2 = nn.ReLU()
@@ -41,18 +41,18 @@ class LeNet300(Network):
 
 
 class _LeNet5(nn.Module):
-    """`[N, C, S, S]` -> `[N, classes]`: conv-pool-conv-pool-fc-relu-fc, 5x5 convolutions without padding."""
+    """`[N, C, H, W]` -> `[N, classes]`: conv-pool-conv-pool-fc-relu-fc, 5x5 convolutions without padding."""
 
     def __init__(self, spec: NetworkSpec) -> None:
         super().__init__()
-        side = ((spec.size - 4) // 2 - 4) // 2
-        if side < 1:
-            raise UsageError(f"lenet5 needs images of 16x16 or more, not {spec.size}x{spec.size}. Scale them up.")
+        height, width = (((side - 4) // 2 - 4) // 2 for side in (spec.height, spec.width))
+        if min(height, width) < 1:
+            raise UsageError(f"lenet5 needs images of 16x16 or more, not {spec.height}x{spec.width}. Scale them up.")
         self.conv1 = nn.Conv2d(spec.channels, 20, 5)
         self.pool1 = nn.MaxPool2d(2)
         self.conv2 = nn.Conv2d(20, 50, 5)
         self.pool2 = nn.MaxPool2d(2)
-        self.fc1 = nn.Linear(50 * side * side, 500)
+        self.fc1 = nn.Linear(50 * height * width, 500)
         self.relu1 = nn.ReLU()
         self.fc2 = nn.Linear(500, spec.classes)
 

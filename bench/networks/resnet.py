@@ -1,4 +1,4 @@
-"""The CIFAR ResNets of He et al. (2016, section 4.2): 16, 32 and 64 channels, depth 6n + 2.
+"""The CIFAR ResNets of He et al. (2016, section 4.2): 16, 32 and 64 channels, depth 6n + 2; MLPerf Tiny's is n = 1.
 
 A shortcut between stages is a 1x1 convolution with batch normalisation (the paper's option B), so that
 channels can be removed from either side of it; option A's zero padding would tie the widths of different
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from bench.networks.base import Network, NetworkSpec, he_normal
 
-__all__ = ["ResNet20", "ResNet56", "ResNet110"]
+__all__ = ["ResNet8", "ResNet20", "ResNet32", "ResNet56", "ResNet110"]
 
 WIDTHS = (16, 32, 64)
 
@@ -88,12 +88,33 @@ class _CifarResNet(Network):
         he_normal(network)
 
 
+class ResNet8(_CifarResNet):
+    """ResNet-8: one block a stage, MLPerf Tiny's network for image classification.
+
+    Theirs has biases in its convolutions, which batch normalisation cancels, and no batch normalisation on its
+    shortcuts; the convolutions, and so the MACs, are the same.
+    """
+
+    name = "resnet8"
+    summary = "ResNet-8 for CIFAR, MLPerf Tiny's: one block a stage, 1x1 projection shortcuts"
+    reference = "Banbury et al. 2021, MLPerf Tiny benchmark, after He et al. 2016, section 4.2"
+    blocks = 1
+
+
 class ResNet20(_CifarResNet):
     """ResNet-20: three blocks a stage."""
 
     name = "resnet20"
     summary = "ResNet-20 for CIFAR, 1x1 projection shortcuts"
     blocks = 3
+
+
+class ResNet32(_CifarResNet):
+    """ResNet-32: five blocks a stage."""
+
+    name = "resnet32"
+    summary = "ResNet-32 for CIFAR, 1x1 projection shortcuts"
+    blocks = 5
 
 
 class ResNet56(_CifarResNet):

@@ -27,11 +27,13 @@ from bench.measure.accuracy import measure_accuracy
 from bench.measure.macs import count_macs
 from bench.measure.network import tensors_sha256
 from bench.networks.base import Network, NetworkSpec
+from bench.networks.weights import file_sha256, load_weights
 from bench.records.record import SCHEMA, Point
 from bench.records.store import Store, write_atomically, write_text
 from bench.seeding import generator, isolated
 from bench.specs.budget import TRAINING, Amount
 from bench.specs.run import RunSpec, digest, package_sha256
+from bench.specs.track import Track
 from bench.surgery import ChannelGroup
 from bench.training.clock import Clock
 from bench.training.optimiser import Optimiser
@@ -64,21 +66,44 @@ class Dense:
     folder: Path
 
 
-def build(plugin: Network, data: Data, seed: int) -> nn.Module:
-    """A fresh network for the data, initialised from the seed, on the data's device, channels last."""
-    channels, size, _ = data.shape
+def build(plugin: Network, data: Data, seed: int, fresh: bool = True) -> nn.Module:
+    """A network for the data, on the data's device, channels last.
+
+    Args:
+        plugin: makes it.
+        data: gives the images' shape, the classes and the device.
+        seed: of the fresh weights.
+        fresh: False for a network that is about to be given weights: it keeps those that its constructor gave it.
+    """
+    make = plugin.build if fresh else plugin.construct
     with isolated(seed, "initialise"):
-        network = plugin.build(NetworkSpec(channels, size, data.classes))
+        network = make(NetworkSpec.of(data.shape, data.classes))
     return network.to(data.device).to(memory_format=torch.channels_last)
 
 
 def dense_key(spec: RunSpec, data: Data) -> str:
     """The folder's name: a hash over everything that the dense network depends on."""
     track = spec.track
+    name = "".join(c if c.isalnum() or c in "-._" else "-" for c in f"{track.dataset}-{track.network}")[:80]
+    if track.weights is not None:
+        given = {
+            "data": data.fingerprint,
+            "network": track.network,
+            "settings": track.settings,
+            "weights": file_sha256(track.at(track.weights)),
+            "images": track.images.model_dump(mode="json") if track.images else None,
+            "threads": track.threads,
+            "precision": spec.precision,
+            "device_class": spec.device_class,
+            "torch": torch.__version__,
+            "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+        }
+        return f"{name}-given-{digest(given)[:12]}"
     parts = {
         "schema": SCHEMA,
         "data": data.fingerprint,
         "network": track.network,
+        **({"settings": track.settings} if track.settings else {}),
         "prunable": track.prunable,
         "recipe": track.dense.model_dump(mode="json"),
         "seed": spec.seed,
@@ -88,7 +113,7 @@ def dense_key(spec: RunSpec, data: Data) -> str:
         "torch": torch.__version__,
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
     }
-    return f"{track.dataset}-{track.network.replace(':', '-')}-s{spec.seed}-{digest(parts)[:12]}"
+    return f"{name}-s{spec.seed}-{digest(parts)[:12]}"
 
 
 def dense_network(
@@ -118,11 +143,16 @@ def dense_network(
     with store.lock(key, waiting=lambda: report("waiting for the dense network", 0.0)):
         meta = _read_meta(folder)
         missing = [each for each in observers if meta is None or each.name not in meta["observers"]]
-        if meta is None or missing:
+        if spec.track.weights is not None:
+            if meta is None:
+                _take(spec.track, plugin, data, folder)
+                meta = _read_meta(folder)
+            observers = ()  # nothing was trained here, so that nothing was seen
+        elif meta is None or missing:
             _train(spec, plugin, data, folder, meta, missing, report)
             meta = _read_meta(folder)
     assert meta is not None
-    network = build(plugin, data, spec.seed)
+    network = build(plugin, data, spec.seed, fresh=spec.track.weights is None)
     try:
         network.load_state_dict(load_file(folder / "weights.safetensors"))
         network.eval()
@@ -139,6 +169,23 @@ def dense_network(
         )
     except (OSError, SafetensorError, RuntimeError, ValueError, KeyError, TypeError) as error:
         raise StoreError(f"the dense network in {folder} is damaged: {error}. Delete that folder.") from None
+
+
+def _take(track: Track, plugin: Network, data: Data, folder: Path) -> None:
+    """Keeps the network with the weights that the track gives: it cost nothing, and nothing watched it."""
+    assert track.weights is not None
+    network = build(plugin, data, 0, fresh=False)
+    load_weights(network, track.at(track.weights))
+    tensors = {name: tensor.cpu().contiguous() for name, tensor in network.state_dict().items()}
+    meta = {
+        "weights_sha256": tensors_sha256(tensors),
+        "spent": asdict(Amount()),
+        "observers": [],
+        "curve": [],
+        "epochs": [],
+    }
+    _save(folder / "weights.safetensors", tensors)
+    write_text(folder / "dense.json", json.dumps(meta, indent=1))
 
 
 def _train(

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from bench.errors import UsageError, unknown_name
 from bench.plugins import discover
 from bench.runner.manifest import device_class
+from bench.runner.needs import unmet_need
 from bench.specs.budget import Request, Unit
 from bench.specs.claim import Claim, load_claim
 from bench.specs.run import RunSpec, source_sha256
@@ -18,7 +19,7 @@ from bench.specs.target import Target
 from bench.specs.track import Track, describe, load_track
 from bench.trial.method import Config, Method, Observer
 
-__all__ = ["Asked", "Job", "make_plan", "method_class", "method_classes"]
+__all__ = ["Asked", "Job", "Plan", "Unfit", "make_plan", "method_class", "method_classes", "plan"]
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,28 @@ class Asked:
     budget: str | None = None
     device: Literal["cpu", "cuda"] = "cpu"
     claims: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Unfit:
+    """A method that a plan leaves out of a track, since it does not fit there.
+
+    Attributes:
+        method, track: by name.
+        reason: why, with what would make it fit.
+    """
+
+    method: str
+    track: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a command comes to: its runs, and the methods that do not fit."""
+
+    jobs: tuple["Job", ...]
+    left_out: tuple[Unfit, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -86,29 +109,44 @@ def method_class(name: str) -> type[Method]:
 
 
 def make_plan(asked: Asked) -> list[Job]:
-    """The jobs of a command, methods together, seeds apart, each run once.
+    """The jobs of a command; see `plan`."""
+    return list(plan(asked).jobs)
+
+
+def plan(asked: Asked) -> Plan:
+    """The jobs of a command, methods together, seeds apart, each run once, and what was left out.
+
+    Of several methods, those that do not fit a track or its targets are left out; where none fits, the first reason is
+    the error.
 
     Raises:
-        UsageError: a name, a setting, a target, a budget or a track file is wrong.
+        UsageError: a name, a setting, a target, a budget or a track file is wrong, or nothing is left to run.
     """
     if asked.claims:
-        return [job for name in dict.fromkeys(asked.claims) for job in _claimed(load_claim(name), name, asked)]
+        claims = {name: load_claim(name) for name in asked.claims}
+        return Plan(tuple(job for name, claim in claims.items() for job in _claimed(claim, name, asked)))
     wanted = asked.methods or ("hbfp",)
     names = tuple(method_classes()) if "all" in wanted else tuple(dict.fromkeys(wanted))
     methods = {name: method_class(name) for name in names}
-    configs = _configs(methods, asked.settings)
+    configs = settings_of(methods, asked.settings)
     observers = _observers(methods.values())
     jobs: dict[str, Job] = {}
+    left_out: list[Unfit] = []
     for track_name in dict.fromkeys(asked.tracks or ("digits-lenet5",)):
         track, unit = _budgeted(load_track(track_name), asked.budget)
         for name, method in methods.items():
-            for target in _targets(method, track, asked):
+            targets = _targets(method, track, asked)
+            reason = unmet_need(method, track) or (None if targets else _no_target(method, track, asked))
+            if reason:
+                left_out.append(Unfit(name, track.name, reason))
+                continue
+            for target in targets:
                 for seed in asked.seeds or (0,):
                     spec = _spec(method, configs[name], track, unit, target, seed, asked)
                     jobs[spec.run_id] = Job(spec, _command(spec, method, track_name, asked), observers)
     if not jobs:
-        raise UsageError("nothing to run: no target fits these methods. Give one with --target.")
-    return list(jobs.values())
+        raise UsageError(left_out[0].reason if left_out else "nothing to run. Give --method, --track and --target.")
+    return Plan(tuple(jobs.values()), tuple(left_out))
 
 
 def _claimed(claim: Claim, given: str, asked: Asked) -> list[Job]:
@@ -127,10 +165,12 @@ def _claimed(claim: Claim, given: str, asked: Asked) -> list[Job]:
     if wrong := [text for text in targets if text not in claim.track.targets]:
         raise unknown_name(f"target of claim {claim.name}", wrong[0], claim.track.targets)
     methods = {name: method_class(name) for name in every if name in (asked.methods or every)}
-    configs = _configs(methods, claim.setting_words() if claim.method in methods else ())
+    configs = settings_of(methods, claim.setting_words() if claim.method in methods else ())
     observers = _observers(methods.values())
     jobs: dict[str, Job] = {}
     for name, method in methods.items():
+        if missing := unmet_need(method, claim.track):
+            raise UsageError(missing)
         named = [number.target for number in claim.numbers if name in (claim.method, number.rival)]
         for text in dict.fromkeys(named) if name != "dense" else ["none"]:
             if targets and text not in targets and name != "dense":
@@ -170,21 +210,25 @@ def _targets(method: type[Method], track: Track, asked: Asked) -> list[Target]:
     """The targets that a method is run at: those of the command, else the track's own for its kind."""
     if method.targets == "none":
         return [Target("none")]
+    if method.targets == "auto" and not asked.targets:
+        return [Target("auto")]
     wanted = [Target.parse(text) for text in asked.targets] if asked.targets else list(track.parsed_targets)
     if any(target.measure == "none" for target in wanted):
         raise UsageError(f"target none is for the dense control; {method.name} needs macs=R, params=R or auto.")
     unstructured = method.kind == "unstructured"
     measures = {"params"} if unstructured else {"macs", "params"} if asked.targets else {"macs"}
-    if method.targets == "any" and (unstructured or asked.targets):
+    if method.targets == "auto":
+        measures = {"auto"}
+    elif method.targets == "any" and (unstructured or asked.targets):
         measures.add("auto")
-    fitting = [target for target in wanted if target.measure in measures]
-    named = "all" not in asked.methods
-    if not fitting and named and (asked.targets or len(asked.methods) <= 1):
-        raise UsageError(
-            f"{method.name} is {method.kind} and cannot be run at {', '.join(str(t) for t in wanted)}. "
-            f"Give --target {'params=0.1' if unstructured else 'macs=0.5'}."
-        )
-    return fitting
+    return [target for target in wanted if target.measure in measures]
+
+
+def _no_target(method: type[Method], track: Track, asked: Asked) -> str:
+    """Why a method cannot be run at any of the targets."""
+    wanted = ", ".join(asked.targets or track.targets)
+    good = "auto" if method.targets == "auto" else "params=0.1" if method.kind == "unstructured" else "macs=0.5"
+    return f"{method.name} is {method.kind} and cannot be run at {wanted}. Give --target {good}."
 
 
 def _budgeted(track: Track, text: str | None) -> tuple[Track, Unit]:
@@ -198,8 +242,16 @@ def _budgeted(track: Track, text: str | None) -> tuple[Track, Unit]:
     return track, request.unit
 
 
-def _configs(methods: dict[str, type[Method]], settings: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """Each method's settings, all of them, as JSON values."""
+def settings_of(methods: dict[str, type[Method]], settings: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Each method's settings, all of them, as JSON values.
+
+    Args:
+        methods: by name.
+        settings: `KEY=VALUE` for every method that has it, `METHOD.KEY=VALUE` for one.
+
+    Raises:
+        UsageError: a setting is unknown, or its value is wrong.
+    """
     given: dict[str, dict[str, str]] = {name: {} for name in methods}
     for setting in settings:
         key, equals, value = setting.partition("=")

@@ -11,7 +11,9 @@ from typing import Any
 
 import torch
 
+from bench.imported import is_import
 from bench.specs.run import RunSpec
+from bench.specs.track import Track
 
 __all__ = ["device_class", "hardware", "manifest"]
 
@@ -91,6 +93,11 @@ def _constant() -> dict[str, Any]:
     }
 
 
+def _own(track: Track) -> bool:
+    """Whether a track names files of a user's own, whose paths begin in its folder."""
+    return track.images is not None or track.weights is not None or is_import(track.network)
+
+
 def manifest(spec: RunSpec, command: str, **facts: Any) -> dict[str, Any]:
     """The manifest of a record.
 
@@ -107,6 +114,7 @@ def manifest(spec: RunSpec, command: str, **facts: Any) -> dict[str, Any]:
         "threads": spec.track.threads,
         "device": spec.device,
         "device_class": spec.device_class,
+        **({"track_folder": str(spec.track.root)} if spec.track.root and _own(spec.track) else {}),
         "finished_at": datetime.now(UTC).isoformat(timespec="seconds"),
         **facts,
     }

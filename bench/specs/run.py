@@ -82,7 +82,8 @@ class RunSpec:
 def _deciding(track: Track) -> dict[str, Any]:
     """The track's fields that decide a single run: not its sentence, nor the lists that only make the plan."""
     left_out = {"summary", "targets", "seeds", "ranked", "latency_batch"}
-    return track.model_dump(mode="json", exclude=left_out)
+    own = {name for name in ("settings", "weights", "images") if not getattr(track, name)}
+    return track.model_dump(mode="json", exclude=left_out | own)
 
 
 def digest(value: Any) -> str:

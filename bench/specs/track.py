@@ -6,6 +6,7 @@ the precision. The built-in tracks are the files of `leaderboard/tracks/`; a pat
 """
 
 import tomllib
+from collections.abc import Mapping
 from functools import cached_property
 from importlib.resources import files
 from pathlib import Path
@@ -15,12 +16,14 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from bench.errors import UsageError, unknown_name
 from bench.specs.budget import Unit
+from bench.specs.sources import ImagesSection, unpacked
 from bench.specs.target import Target
 
 __all__ = ["Recipe", "Track", "load_track", "track_names"]
 
 Positive = Annotated[float, Field(gt=0, le=1e9)]
 Share = Annotated[float, Field(gt=0, lt=1)]
+Setting = bool | int | float | str | list[Any]
 
 
 class _Section(BaseModel):
@@ -93,14 +96,20 @@ class Track(_Section):
         name: the file's stem.
         summary: one sentence for people.
         dataset: name of a data set.
-        network: name of a network, or `timm:NAME`.
+        network: name of a network, `timm:NAME`, or one's own: `FILE.py:CLASS` or `package.module:function`.
+        settings: of the constructor of one's own network, or of timm's model, by name.
+        weights: file of a trained network (safetensors, or a state_dict of torch); then nothing is trained before
+            pruning, the dense network costs nothing, and the budget is the fine-tuning share.
+        images: images of one's own in place of a named data set.
+        root: the folder that paths of `network`, `weights` and `images` begin in: the track file's. It is not
+            written down with the other fields.
         prunable: patterns of layer names whose channels may be pruned; None for the network's own choice.
         ranked: whether the track is large enough to rank methods; a smoke track is not.
         floor: least validation top-1 of the dense network; below it a record is `undertrained`.
         tolerance: allowed deviation from a target, relative to the target.
         threads: CPU threads of a run.
         latency_batch: the larger batch at which latency is measured, beside batch 1.
-        validation, dense, finetune, budget, precision: the sections.
+        validation, dense, finetune, budget, precision: the sections. `dense.epochs` is None where weights are given.
         targets: the standard targets.
         seeds: the standard seeds.
     """
@@ -109,6 +118,10 @@ class Track(_Section):
     summary: str
     dataset: str
     network: str
+    settings: dict[str, Setting] = {}
+    weights: Annotated[str, Field(min_length=1)] | None = None
+    images: ImagesSection | None = None
+    root: Annotated[Path | None, Field(exclude=True, repr=False)] = None
     prunable: tuple[str, ...] | None = None
     ranked: bool = True
     floor: Annotated[float, Field(ge=0, lt=1)]
@@ -123,6 +136,11 @@ class Track(_Section):
     targets: tuple[str, ...]
     seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
 
+    @model_validator(mode="before")
+    @classmethod
+    def _sections(cls, fields: Any) -> Any:
+        return unpacked(fields) if isinstance(fields, Mapping) else fields
+
     @field_validator("targets")
     @classmethod
     def _targets_parse(cls, texts: tuple[str, ...]) -> tuple[str, ...]:
@@ -133,11 +151,15 @@ class Track(_Section):
 
     @model_validator(mode="after")
     def _budget_covers_dense(self) -> "Track":
-        if self.dense.epochs is None:
-            raise ValueError("dense.epochs is missing: the dense recipe needs its length")
+        if self.weights is None and self.dense.epochs is None:
+            raise ValueError(
+                "dense.epochs is missing: the dense recipe needs its length (or give trained weights in [network])"
+            )
+        if self.weights is not None and self.dense.epochs is not None:
+            raise ValueError("dense.epochs is not taken beside weights, which are trained already: leave it out")
         if self.finetune.epochs is not None:
             raise ValueError("finetune.epochs is not taken: fine-tuning lasts as long as the budget allows")
-        if self.budget.dense_epochs <= self.dense.epochs:
+        if self.dense.epochs is not None and self.budget.dense_epochs <= self.dense.epochs:
             raise ValueError(
                 f"budget.dense_epochs = {self.budget.dense_epochs:g} leaves nothing for pruning after "
                 f"dense.epochs = {self.dense.epochs:g}"
@@ -157,14 +179,19 @@ class Track(_Section):
         """
         if unit == "device_seconds":
             return self.model_copy(update={"budget": self.budget.model_copy(update={"device_seconds": amount})})
-        assert self.dense.epochs is not None
-        factor = amount / self.budget.dense_epochs
+        epochs = self.dense.epochs
+        if epochs is not None:
+            epochs *= amount / self.budget.dense_epochs
         return self.model_copy(
             update={
                 "budget": self.budget.model_copy(update={"dense_epochs": amount}),
-                "dense": self.dense.model_copy(update={"epochs": self.dense.epochs * factor}),
+                "dense": self.dense.model_copy(update={"epochs": epochs}),
             }
         )
+
+    def at(self, path: str) -> Path:
+        """A path of the track file, which begins in the file's folder."""
+        return (self.root or Path()) / path
 
 
 def _builtin() -> dict[str, Path]:
@@ -192,11 +219,12 @@ def load_track(name: str) -> Track:
         if name not in tracks:
             raise unknown_name("track", name, tracks)
         path = tracks[name]
-    return parse_track(path.read_bytes(), source=str(path) if name.endswith(".toml") else name, stem=path.stem)
+    root = path.resolve().parent if name.endswith(".toml") else None
+    return parse_track(path.read_bytes(), str(path) if name.endswith(".toml") else name, path.stem, root)
 
 
-def parse_track(content: bytes, source: str, stem: str) -> Track:
-    """A track from the bytes of a TOML file; `source` names it in errors, `stem` is its name.
+def parse_track(content: bytes, source: str, stem: str, root: Path | None = None) -> Track:
+    """A track from the bytes of a TOML file; `source` names it in errors, `stem` is its name, `root` its folder.
 
     Raises:
         UsageError: not TOML, or a field is missing, unknown or wrong.
@@ -206,7 +234,7 @@ def parse_track(content: bytes, source: str, stem: str) -> Track:
     except (ValueError, RecursionError) as error:  # not UTF-8, not TOML, a number or a nesting past Python's limits
         raise UsageError(f"track {source}: not a TOML file: {error}") from None
     try:
-        return Track.model_validate({"name": stem, **fields})
+        return Track.model_validate({"name": stem, **fields, "root": root})
     except ValidationError as error:
         raise UsageError(f"track {source}: {describe(error)}") from None
 

@@ -13,7 +13,7 @@ from torch import nn
 from bench.surgery.groups import AttributeSlice, ChannelGroup, SkippedGroup, Slice, weight_names
 from bench.surgery.ties import Attribute, Entry, Solution, Ties, varying_axes
 
-__all__ = ["Family", "Families", "find_families", "row_dim"]
+__all__ = ["Families", "Family", "find_families", "row_dim"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,7 +57,8 @@ def find_families(
     members = _Members(ties.entries, solution)
     rows = {}
     for name in layers:
-        entries = [by_entry.get((weight, row_dim(network.get_submodule(name)))) for weight in weight_names(name)]
+        dim = row_dim(network.get_submodule(name)) or 0
+        entries = [by_entry.get((weight, dim)) for weight in weight_names(name)]
         entry = next((each for each in entries if each is not None), None)
         if entry is not None:
             rows[name] = solution.of[entry.first : entry.first + entry.size]
@@ -84,9 +85,7 @@ def find_families(
             some = True
             slices = tuple(_slice(entry, family, ties, solution) for entry in members.of(int(family[0])))
             attributes = _attributes(ties.attributes, family, solution)
-            found.append(
-                Family(ChannelGroup(label, len(family), given, 0, 0, slices, network, attributes), family)
-            )
+            found.append(Family(ChannelGroup(label, len(family), given, 0, 0, slices, network, attributes), family))
         if len(stuck):
             given = tuple(layer for layer in rows if layer in producers[int(stuck[0])])
             reason = _pinned_reason(ties, solution, stuck)

@@ -163,8 +163,8 @@ class Tracer(TorchDispatchMode):
 
     def applied(self, labels: Tensor | None, positions: int) -> None:
         """A weight whose rows have these labels was applied at so many positions."""
-        rows = labels[labels > 0] if labels is not None else ()
-        if len(rows):
+        rows = None if labels is None else labels[labels > 0]
+        if rows is not None and len(rows):
             name = self.ties.tensor_of(int(rows[0]))
             positions = positions if self.counting else 1  # a training run has two inputs
             self.positions[name] = max(positions, self.positions.get(name, 0))
@@ -186,7 +186,7 @@ class Tracer(TorchDispatchMode):
     # the trace
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        from bench.surgery import products  # noqa: F401 - registers its rules
+        from bench.surgery import elementwise, moves, products  # noqa: F401 - they register their rules
         from bench.surgery.rules import apply_rule
 
         kwargs = kwargs or {}
@@ -248,4 +248,3 @@ def _compact_numpy(facet: Tensor) -> Any:
         if axis not in varies:
             facet = facet.narrow(axis, 0, min(1, facet.shape[axis]))
     return facet.numpy().astype("int64")
-

@@ -5,18 +5,29 @@ residual adds tie to it, and everything that reads them. `bench.surgery.trace` f
 `remove` act on them; nothing here touches a network.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
-from bench.errors import SurgeryError, unknown_name
+from bench.errors import NotPrunable, SurgeryError, unknown_name
 from bench.surgery.cost import MEASURES, Cost, Term
 
-__all__ = ["AttributeSlice", "ChannelGroup", "Groups", "SkippedGroup", "Slice", "build_cost", "weight_names", "with_savings"]
+__all__ = [
+    "AttributeSlice",
+    "ChannelGroup",
+    "Groups",
+    "SkippedGroup",
+    "Slice",
+    "build_cost",
+    "weight_names",
+    "with_savings",
+]
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,21 +112,66 @@ class ChannelGroup:
         Raises:
             SurgeryError: the group is from before a removal.
         """
-        return tuple(self._rows(layer) for layer in self.layers)
+        return tuple(self._rows(layer, self._module(layer).weight) for layer in self.layers)
 
-    def _rows(self, layer: str) -> Tensor:
-        module = self.network.get_submodule(layer)
-        names = weight_names(layer)
-        dim = 1 if isinstance(module, nn.modules.conv._ConvTransposeNd) else 0
-        owned = next(s for s in self.slices if s.tensor in names and s.dim == dim)
-        weight = module.weight
-        assert isinstance(weight, Tensor)
-        if weight.shape[dim] != owned.size:
-            raise SurgeryError(
-                f"channel group {self.name!r} is out of date: {names[0]} had {owned.size} rows when it was made and "
-                f"has {weight.shape[dim]} now. Read the groups again after each removal."
+    def rows_of(self, tensors: Mapping[str, Tensor]) -> tuple[Tensor, ...]:
+        """What belongs to each producer's filters in tensors that go with the parameters, shaped like `weights`.
+
+        Args:
+            tensors: by parameter name, such as `trial.gradients` gives; `LAYER.weight` of each layer must be there.
+
+        Raises:
+            SurgeryError: the group is from before a removal, or the tensors are.
+        """
+        return tuple(self._rows(layer, tensors[self._owned(layer).tensor]) for layer in self.layers)
+
+    def norms(self, p: float = 1) -> Tensor:
+        """The l_p norm of each channel's filters [width], summed over the producers (Li et al. 2017 for p = 1).
+
+        Live, as `weights` are: a loss may propagate back through it.
+        """
+        if p == 1:
+            return torch.stack([weight.abs().flatten(1).sum(1) for weight in self.weights]).sum(0)
+        return torch.stack([weight.flatten(1).norm(p, dim=1) for weight in self.weights]).sum(0)
+
+    @property
+    def norm_scales(self) -> Tensor:
+        """Absolute BatchNorm scale of each channel [width], the mean where several BatchNorms see it.
+
+        Live, as `weights` are: a loss may propagate back through it. Network slimming (Liu et al. 2017) ranks by it.
+
+        Raises:
+            NotPrunable: no BatchNorm with a scale sees these channels.
+        """
+        scales = []
+        for owned in self.slices:
+            layer, _, kind = owned.tensor.rpartition(".")
+            if kind == "weight" and isinstance(self.network.get_submodule(layer), _BatchNorm):
+                scale = self.network.get_parameter(owned.tensor)
+                scales.append(scale[owned.index.to(scale.device)].abs().mean(1))
+        if not scales:
+            raise NotPrunable(
+                f"channel group {self.name!r} has no BatchNorm with a scale. Use a network that has one after each "
+                "prunable layer, and say needs = {'batchnorm'} in the method, so that a plan is refused before it runs."
             )
-        if dim:  # a transposed convolution's filters are its columns
+        return torch.stack(scales).mean(0)
+
+    def _module(self, layer: str) -> Any:
+        return self.network.get_submodule(layer)
+
+    def _owned(self, layer: str) -> Slice:
+        """The slice of a producer's rows."""
+        dim = 1 if isinstance(self._module(layer), nn.modules.conv._ConvTransposeNd) else 0
+        return next(each for each in self.slices if each.tensor in weight_names(layer) and each.dim == dim)
+
+    def _rows(self, layer: str, weight: Tensor) -> Tensor:
+        owned = self._owned(layer)
+        if weight.shape[owned.dim] != owned.size:
+            raise SurgeryError(
+                f"channel group {self.name!r} is out of date: {owned.tensor} had {owned.size} rows when it was made "
+                f"and has {weight.shape[owned.dim]} now. Read the groups again after each removal."
+            )
+        if owned.dim:  # a transposed convolution's filters are its columns
             weight = weight.transpose(0, 1)
         order = owned.index.flatten()
         if len(order) == owned.size and bool((order.diff() == 1).all()):
@@ -203,7 +259,9 @@ def build_cost(network: nn.Module, groups: Sequence[ChannelGroup], terms: Sequen
     for tensor, by_dim in owned.items():
         shape = parameters[tensor].shape
         rest = [length for dim, length in enumerate(shape) if dim not in by_dim]
-        factors = tuple((shape[dim] - int(entries @ widths), tuple(entries.tolist())) for dim, entries in by_dim.items())
+        factors = tuple(
+            (shape[dim] - int(entries @ widths), tuple(entries.tolist())) for dim, entries in by_dim.items()
+        )
         sizes.append(Term(int(np.prod(rest, dtype=np.int64)), factors))
     names = tuple(group.name for group in groups)
     changing = sum(parameters[tensor].numel() for tensor in owned)

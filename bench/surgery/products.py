@@ -4,12 +4,10 @@ Rows of a weight become the output's channels; columns are tied to the input's c
 as a function of the lengths of its dimensions, so that it follows the widths exactly, with or without weights.
 """
 
-from collections.abc import Sequence
-
 from torch import Tensor
 
-from bench.surgery.rules import Call, charge, compact, factor, mixed, register_rule
-from bench.surgery.ties import varying
+from bench.surgery.rules import Call, compact, joined, mixed, register_rule
+from bench.surgery.ties import Factor, Product, varying
 
 __all__: list[str] = []
 
@@ -24,6 +22,20 @@ def _row_facets(call: Call, weight: Tensor, dim: int) -> Tensor | None:
             if rest is not None:
                 return rest.reshape(-1)
     return None
+
+
+def _factor(length: int, labels: Tensor | None) -> Factor:
+    """A dimension of a product."""
+    return Factor(length, None if labels is None else labels.reshape(-1).numpy().astype("int64"))
+
+
+def _charge(call: Call, constant: int, *factors: Factor) -> None:
+    """Records what a product costs, where the run is counted."""
+    if call.tracer.counting:
+        for each in factors:
+            constant *= each.length if each.labels is None else 1
+        changing = tuple(each for each in factors if each.labels is not None)
+        call.tracer.ties.products.append(Product(constant, changing))
 
 
 def _convolution(call: Call) -> None:
@@ -66,12 +78,12 @@ def _charge_convolution(
         positions *= length
     images = x.shape[0] if channel_dim else 1
     first, second = (_row_facets(call, weight, d) for d in (0, 1))
-    charge(
+    _charge(
         call,
         positions,
-        factor(images, None if batch is None else batch.select(1, 0).reshape(images, -1)[:, 0]),
-        factor(weight.shape[0], first),
-        factor(weight.shape[1], second),
+        _factor(images, None if batch is None else batch.select(1, 0).reshape(images, -1)[:, 0]),
+        _factor(weight.shape[0], first),
+        _factor(weight.shape[1], second),
     )
     call.tracer.applied(second if transposed else first, 2)
 
@@ -146,7 +158,9 @@ def _product(call: Call, left: Tensor, right: Tensor, added: Tensor | None = Non
     columns, inner_right, batch_right = _sides(call, right, outer=-1, inner=-2)
     for mine, other, tensor, dim in ((inner_left, inner_right, right, -2), (inner_right, inner_left, left, -1)):
         if mine is not None and other is None and tensor.shape[dim] > 1 and not call.tracer.is_free(tensor):
-            silent = call.tracer.origin(left) is None and call.tracer.origin(right) is not None and not call.facets(left)
+            silent = (
+                call.tracer.origin(left) is None and call.tracer.origin(right) is not None and not call.facets(left)
+            )
             call.pin(mine, f"{call.tracer.where} multiplies it by a matrix whose size does not follow", silent)
     if inner_left is not None and inner_right is not None:
         call.tie(inner_left, inner_right)
@@ -165,25 +179,18 @@ def _product(call: Call, left: Tensor, right: Tensor, added: Tensor | None = Non
             kept.append(_along(labels, dim, call.out))
     if added is not None:
         call.give(call.out, kept)
-        kept = _added(call, added)
+        kept = joined(call, [call.out, added], call.out.shape)
     call.give(call.out, kept)
-    charge(
+    _charge(
         call,
         1,
-        factor(left.shape[0] if left.dim() == 3 else 1, batch),
-        factor(left.shape[-2], rows),
-        factor(left.shape[-1], inner_left if inner_right is None else inner_right),
-        factor(right.shape[-1], columns),
+        _factor(left.shape[0] if left.dim() == 3 else 1, batch),
+        _factor(left.shape[-2], rows),
+        _factor(left.shape[-1], inner_left if inner_right is None else inner_right),
+        _factor(right.shape[-1], columns),
     )
     call.tracer.applied(columns, left.shape[-2])
     call.tracer.applied(rows, right.shape[-1])
-
-
-def _added(call: Call, added: Tensor) -> list[Tensor]:
-    """The facets of a product after a bias was added."""
-    from bench.surgery.rules import joined
-
-    return joined(call, [call.out, added], call.out.shape)
 
 
 def _sides(call: Call, operand: Tensor, outer: int, inner: int) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
@@ -213,18 +220,20 @@ def _addmm(call: Call) -> None:
 def _vector_product(call: Call) -> None:
     """`mv`, `dot`: as matrices of one column or row."""
     left, right = call.args[0], call.args[1]
-    facets = [(call.facets(left), left), (call.facets(right), right)]
-    inner = [mixed(call, f, [d for d in range(f.dim()) if d != f.dim() - 1], None) for fs, _ in facets for f in fs
-             if varying(f) and varying(f)[-1] == f.dim() - 1]
-    vectors = [each.reshape(-1) for each in inner if each is not None]
-    if len(vectors) == 2:
-        call.tie(vectors[0], vectors[1])
-    elif vectors:
-        call.pin(vectors[0], f"{call.tracer.where} multiplies it by a vector whose size does not follow")
-    rows = next((f.select(1, 0) for f in call.facets(left) if left.dim() == 2 and varying(f) == (0,)), None)
+    vectors = [_row_facets(call, each, each.dim() - 1) for each in (left, right)]
+    known = [each for each in vectors if each is not None]
+    if len(known) == 2:
+        call.tie(known[0], known[1])
+    elif known:
+        call.pin(known[0], f"{call.tracer.where} multiplies it by a vector whose size does not follow")
+    rows = _row_facets(call, left, 0) if left.dim() == 2 else None
     call.give(call.out, [] if rows is None else [rows])
-    charge(call, 1, factor(left.shape[0] if left.dim() == 2 else 1, rows),
-           factor(left.shape[-1], vectors[0] if vectors else None))
+    _charge(
+        call,
+        1,
+        _factor(left.shape[0] if left.dim() == 2 else 1, rows),
+        _factor(left.shape[-1], known[0] if known else None),
+    )
 
 
 def _batch_norm(call: Call) -> None:
@@ -261,8 +270,8 @@ def _layer_norm(call: Call) -> None:
             call,
             facet,
             dims,
-            f"{call.tracer.where} normalises over all its channels together, as LayerNorm does: mean and variance are not "
-            f"the same without a channel as with a zero",
+            f"{call.tracer.where} normalises over all its channels together, as LayerNorm does: mean and variance are "
+            f"not the same without a channel as with a zero",
         )
         if rest is not None:
             kept.append(rest.expand(x.shape))
@@ -304,8 +313,6 @@ def _group_norm(call: Call) -> None:
 
 def _weight_norm(call: Call) -> None:
     """`v * g / |v|`, the norm over all dimensions but one: columns go as zeros do, rows with their length g."""
-    from bench.surgery.rules import joined
-
     call.give(call.out, joined(call, call.args[:2], call.out.shape))
     name = call.tracer.origin(call.args[0])
     if name is not None:
@@ -329,4 +336,3 @@ def register() -> None:
 
 
 register()
-_Sizes = Sequence[int]

@@ -19,6 +19,7 @@ from bench.errors import NotPrunable, SurgeryError
 from bench.surgery.graph import plain_kernels
 from bench.surgery.groups import ChannelGroup, Groups, SkippedGroup, build_cost
 from bench.surgery.mask import masked
+from bench.surgery.proof import is_harness_hook
 from bench.surgery.remove import SlicePlan, plan_removal, resize_network
 
 __all__ = ["Rehearsal", "random_copy", "steady"]
@@ -51,6 +52,10 @@ def random_copy(network: nn.Module) -> nn.Module:
             f"{type(network).__name__} cannot be copied ({type(error).__name__}: {error}), and nothing is tried on "
             f"the network itself. Make its members ones that copy.deepcopy takes."
         ) from error
+    for module in duplicate.modules():
+        for hooks in (module._forward_hooks, module._forward_pre_hooks):
+            for key in [key for key, hook in hooks.items() if is_harness_hook(hook)]:
+                del hooks[key]
     _randomise(duplicate)
     return duplicate
 
@@ -88,7 +93,7 @@ def _randomise(network: nn.Module) -> None:
                     fill(buffer, uniform, 0.2, float(buffer.flatten()[0]) - 0.1)
 
 
-class steady(TorchDispatchMode):  # noqa: N801 - used as a context
+class steady(TorchDispatchMode):
     """Dropout and stochastic depth keep everything, as at rate zero."""
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -243,8 +248,9 @@ def difference(expected: Sequence[Tensor], given: Sequence[Tensor]) -> float:
 @contextmanager
 def _removed(network: nn.Module, plan: SlicePlan) -> Iterator[None]:
     """The network with a plan carried out; as before on leaving."""
-    tensors = {id(each): each for each in [*network.parameters(), *network.buffers()]}
-    before = [(module, dict(module.__dict__), dict(module._parameters), dict(module._buffers)) for module in network.modules()]
+    before = [
+        (module, dict(module.__dict__), dict(module._parameters), dict(module._buffers)) for module in network.modules()
+    ]
     try:
         resize_network(network, plan)
         yield
@@ -256,7 +262,6 @@ def _removed(network: nn.Module, plan: SlicePlan) -> Iterator[None]:
             module._parameters.update(parameters)
             module._buffers.clear()
             module._buffers.update(buffers)
-        del tensors
 
 
 def _random_channels(width: int, generator: torch.Generator) -> Tensor:

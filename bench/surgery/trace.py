@@ -156,8 +156,8 @@ def _attentions(network: nn.Module, tracer: Tracer, wanted: object) -> list[Skip
     return [
         SkippedGroup(
             name,
-            f"its {module.num_heads} heads stay: nn.MultiheadAttention ties its embedding ({module.embed_dim}) to heads "
-            f"x head size, so that no head can go while the embedding stays",
+            f"its {module.num_heads} heads stay: nn.MultiheadAttention ties its embedding ({module.embed_dim}) to "
+            f"heads x head size, so that no head can go while the embedding stays",
         )
         for name, module in network.named_modules()
         if isinstance(module, nn.MultiheadAttention) and module in tracer.called

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-__all__ = ["collecting", "needs_recalibration", "recalibrating"]
+__all__ = ["batch_statistics", "collecting", "needs_recalibration", "recalibrating"]
 
 
 def _norms(network: nn.Module) -> list[_BatchNorm]:
@@ -52,3 +52,19 @@ def collecting(network: nn.Module) -> Iterator[None]:
         for norm, momentum in zip(norms, momenta, strict=True):
             norm.momentum = momentum
             norm.training = False
+
+
+@contextmanager
+def batch_statistics(network: nn.Module) -> Iterator[None]:
+    """Inside, BatchNorm normalises by each batch's own statistics, and the rest is in evaluation mode (no dropout).
+
+    On leaving, the running statistics are as before, bit by bit, and all of the network is in evaluation mode.
+    """
+    with recalibrating(network):
+        network.eval()
+        for norm in _norms(network):
+            norm.training = True
+        try:
+            yield
+        finally:
+            network.eval()

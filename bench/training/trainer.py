@@ -25,9 +25,10 @@ if TYPE_CHECKING:
     from bench.surgery import ChannelGroup
     from bench.surgery.weights import WeightMasks
 
-__all__ = ["Allowance", "Diverged", "Loss", "Saver", "Standing", "Trainer", "autocast"]
+__all__ = ["Allowance", "Diverged", "Loss", "Penalty", "Saver", "Standing", "Trainer", "autocast", "recipe_loss"]
 
 Loss = Callable[[nn.Module, Tensor, Tensor], Tensor]
+Penalty = Callable[[nn.Module], Tensor]
 
 
 class Diverged(BenchError):
@@ -141,6 +142,7 @@ class Trainer:
         optimiser: state that goes on from call to call.
         groups: channel groups as they are now, for observers.
         weights: unstructured masks, kept in force; None before there are any.
+        forward, gradients: what hooks may ask for, see `Step`; None where there are no hooks.
         on_step: told the images of every step, right after it.
         on_epoch: told every epoch as it ends.
     """
@@ -153,6 +155,7 @@ class Trainer:
     groups: "Sequence[ChannelGroup]" = ()
     weights: "WeightMasks | None" = None
     forward: Callable[[Tensor], Tensor] | None = None
+    gradients: Callable[[Tensor, Tensor], dict[str, Tensor]] | None = None
     on_step: Callable[[int], None] = _ignore
     on_epoch: Callable[[Epoch], None] = lambda _epoch: None
 
@@ -165,6 +168,7 @@ class Trainer:
         observers: Sequence[Observer] = (),
         saver: "Saver | None" = None,
         schedule: tuple[float, float] = (0.0, 1.0),
+        penalty: Penalty | None = None,
     ) -> History:
         """Trains until the allowance is used up; the learning rate anneals to zero at its end.
 
@@ -176,6 +180,7 @@ class Trainer:
             observers: see every epoch.
             saver: keeps the state of this call as it goes, and gives back what a killed process left.
             schedule: the part of the learning rate's schedule that this call goes through, in [0, 1].
+            penalty: `penalty(network)`, a scalar that is added to the loss of each step.
 
         Raises:
             Diverged: the loss is not finite at the end of an epoch (on the CPU, at any step).
@@ -183,7 +188,7 @@ class Trainer:
         recipe, network = self.recipe, self.network
         begin, end = schedule
         device = next(network.parameters()).device
-        criterion = loss or (lambda _net, outputs, labels: _cross_entropy(outputs, labels, recipe.label_smoothing))
+        criterion = _with_penalty(loss or recipe_loss(recipe), penalty)
         optimizer = self.optimiser.make(network, recipe)
         train_images = len(self.data.train)
         at = Standing(total=torch.zeros((), device=device))
@@ -239,7 +244,9 @@ class Trainer:
         if hooks:
             assert self.weights is not None
             assert self.forward is not None
-            step = Step(index, progress, self.network, pixels, labels, self.weights, self.forward, self._sample)
+            assert self.gradients is not None
+            calls = self.forward, self._sample, self.gradients
+            step = Step(index, progress, self.network, pixels, labels, self.weights, *calls)
             for hook in hooks:
                 hook.before_step(step)
         masks = self.weights if self.weights is not None and self.weights.active else None
@@ -266,8 +273,16 @@ class Trainer:
         return self.data.normaliser(pixels), labels
 
 
-def _cross_entropy(outputs: Tensor, labels: Tensor, smoothing: float) -> Tensor:
-    return functional.cross_entropy(outputs.float(), labels, label_smoothing=smoothing)
+def recipe_loss(recipe: Recipe) -> Loss:
+    """Cross-entropy as the recipe has it."""
+    smoothing = recipe.label_smoothing
+    return lambda _net, outputs, labels: functional.cross_entropy(outputs.float(), labels, label_smoothing=smoothing)
+
+
+def _with_penalty(loss: Loss, penalty: Penalty | None) -> Loss:
+    if penalty is None:
+        return loss
+    return lambda network, outputs, labels: loss(network, outputs, labels) + penalty(network)
 
 
 def _diverged(value: Tensor, index: int, rate: float) -> str:

@@ -8,7 +8,7 @@ without a line of its own.
 
 import abc
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict
@@ -60,6 +60,9 @@ class Step:
             `BudgetSpent` when that is more than `trial.ledger.search_left`.
         sample: `sample(count, generator)` draws training images by lot, not augmented, with their labels: all there
             are when `count` is more.
+        gradients: `gradients(images, labels)` gives the gradient of the recipe's loss by parameter name, of masked
+            weights too, BatchNorm normalising by this batch; charged as search at 3 x MACs an image, with `forward`'s
+            limit.
     """
 
     index: int
@@ -70,12 +73,14 @@ class Step:
     weights: "WeightMasks"
     forward: "Callable[[Tensor], Tensor]"
     sample: "Callable[[int, Generator], tuple[Tensor, Tensor]]"
+    gradients: "Callable[[Tensor, Tensor], dict[str, Tensor]]"
 
 
 class Hook:
     """Sees every optimiser step of one `trial.train` call. What it remembers is in its `state_dict`.
 
-    After a resume, `load_state_dict` gets tensors on the CPU and lists for tuples.
+    Write it as a dataclass, and its state is kept by itself: the fields that have a default, or none in `__init__`.
+    Those without a default (the trial, settings) are what the method hands it each time.
     """
 
     def before_step(self, step: Step) -> None:
@@ -85,17 +90,37 @@ class Hook:
         """Called after the optimiser's step."""
 
     def state_dict(self) -> dict[str, Any]:
-        """All that the hook remembers, as tensors and JSON values by name."""
-        return {}
+        """All that the hook remembers, as tensors and JSON values by name; of a dataclass, its fields of state."""
+        return {each.name: getattr(self, each.name) for each in _state_fields(self)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Takes up a state that `state_dict` gave.
+        """Takes up a state that `state_dict` gave, in which tensors are on the CPU and tuples have become lists.
+
+        A dataclass's tensors go back to the device where the field's tensor is, and lists become tuples where the
+        field holds one.
 
         Raises:
-            NotImplementedError: the state is not empty and the hook does not say how to load it.
+            NotImplementedError: the state is not that of the hook's fields, and the hook does not say how to load it.
         """
-        if state:
-            raise NotImplementedError(f"{type(self).__name__} has a state_dict but no load_state_dict")
+        names = {each.name for each in _state_fields(self)}
+        if set(state) != names:
+            raise NotImplementedError(
+                f"{type(self).__name__} is given the state {sorted(state)} and has the fields {sorted(names)}. "
+                "Make it a dataclass whose state has defaults, or write load_state_dict."
+            )
+        for name, value in state.items():
+            before = getattr(self, name)
+            if isinstance(before, tuple) and isinstance(value, list):
+                value = tuple(value)
+            elif hasattr(before, "device") and hasattr(value, "to"):
+                value = value.to(before.device)
+            setattr(self, name, value)
+
+
+def _state_fields(hook: Hook) -> "list[Field[Any]]":
+    """The fields of a dataclass that begin alike each time, and so have to be kept; none of another class."""
+    own: tuple[Field[Any], ...] = fields(hook) if is_dataclass(hook) else ()
+    return [f for f in own if not f.init or f.default is not MISSING or f.default_factory is not MISSING]
 
 
 @dataclass(frozen=True)
@@ -139,8 +164,10 @@ class Method(abc.ABC):
         starts: `trained` (from the dense network, whose training is charged) or `untrained` (from a fresh one).
         finetunes: `track` (what is left of the budget goes to the track's fine-tuning) or `itself` (the paper's own
             last phase replaces it).
-        targets: `size` (a size must be given), `any` (a size or `auto`: the method has a constraint of its own), or
-            `none` (the method prunes nothing).
+    targets: `size` (a size must be given), `any` (a size or `auto`: the method has a constraint of its own),
+        `auto` (its own constraint always decides), or `none` (the method prunes nothing).
+    needs: what the run must offer, checked before anything runs: `batchnorm` (the network has BatchNorm layers),
+        `dense-history` (the dense network is trained here, watched by the method's observers).
         observers: what must be watched in every epoch, in dense training too.
         Config: the settings.
     """
@@ -150,13 +177,14 @@ class Method(abc.ABC):
     kind: ClassVar[Literal["structured", "unstructured"]] = "structured"
     starts: ClassVar[Literal["trained", "untrained"]] = "trained"
     finetunes: ClassVar[Literal["track", "itself"]] = "track"
-    targets: ClassVar[Literal["size", "any", "none"]] = "size"
+    targets: ClassVar[Literal["size", "any", "auto", "none"]] = "size"
     control: ClassVar[bool] = False
+    needs: ClassVar[frozenset[str]] = frozenset()
     observers: ClassVar[tuple[type[Observer], ...]] = ()
     Config: ClassVar[type[Config]] = Config
 
     @abc.abstractmethod
-    def prune(self, trial: "Trial") -> None:
+    def prune(self, trial: "Trial[Any]") -> None:
         """Brings `trial.network` to `trial.target`, within the budget."""
 
 

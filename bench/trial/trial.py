@@ -7,14 +7,15 @@ journaled. A method reads the network freely and changes it only by the trial's 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
 import torch
 from torch import Tensor, nn
+from typing_extensions import TypeVar as DefaultTypeVar
 
 from bench.data.base import Images
 from bench.data.splits import Data
-from bench.errors import BudgetSpent, SurgeryError
+from bench.errors import BudgetSpent, SurgeryError, UsageError
 from bench.journal.protocol import Call, Forgetful, Journal
 from bench.measure.accuracy import Accuracy, measure_accuracy
 from bench.measure.activations import Reduce, reduced_activations
@@ -25,28 +26,46 @@ from bench.specs.target import Target
 from bench.specs.track import Recipe
 from bench.surgery import Keep, Surgery
 from bench.surgery.proof import bare_copy
+from bench.surgery.remove import SlicePlan
+from bench.training.batchnorm import batch_statistics as statistics_of_batches
 from bench.training.batchnorm import collecting, needs_recalibration, recalibrating
 from bench.training.clock import Clock
 from bench.training.optimiser import Optimiser
-from bench.training.trainer import Allowance, Loss, Trainer, autocast
+from bench.training.trainer import Allowance, Loss, Penalty, Trainer, autocast, recipe_loss
+from bench.trial.gradients import HESSIAN, GradientReduce, absolute_copy, mean_gradients
 from bench.trial.guard import Guard
-from bench.trial.method import Epoch, History, Hook, Observer
+from bench.trial.method import Config, Epoch, History, Hook, Observer
+from bench.trial.snapshot import Snapshot, Weights
 from bench.trial.state import TrialState
 from bench.trial.surgery import TrialSurgery
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-__all__ = ["Trial"]
+__all__ = ["SplitSizes", "Trial"]
 
 Value = TypeVar("Value")
+ConfigT = DefaultTypeVar("ConfigT", bound=Config, default=Any)
 RECALIBRATION_IMAGES = 1024
+_SEARCHES = ("evaluate", "probe", "gradients")
 _CURVE_POINTS = 20  # validation is looked at no more often than this in one training call
 
 
+@dataclass(frozen=True)
+class SplitSizes:
+    """Images that a method may use.
+
+    Attributes:
+        train, validation: of each split.
+    """
+
+    train: int
+    validation: int
+
+
 @dataclass
-class Trial:
-    """What a method works on and with.
+class Trial(Generic[ConfigT]):
+    """What a method works on and with; `Trial[MyConfig]` where its settings are a `MyConfig`.
 
     Attributes:
         network: the network; read it freely.
@@ -60,7 +79,7 @@ class Trial:
     """
 
     network: nn.Module
-    config: Any
+    config: ConfigT
     target: Target
     device: torch.device
     rng: torch.Generator
@@ -74,6 +93,7 @@ class Trial:
     observers: Sequence[Observer] = field(repr=False)
     reinitialise: Callable[[nn.Module], None] = field(repr=False)
     recorded_widths: Callable[[str], Mapping[str, int]] = field(repr=False)
+    initial: Callable[[], Weights] = field(repr=False)
     journal: Journal = field(default_factory=Forgetful, repr=False)
     report: Callable[[str, float], None] = field(default=lambda _phase, _share: None, repr=False)
 
@@ -89,6 +109,7 @@ class Trial:
         self.epochs_done = 0.0
         self.masks_on = 0
         self.practices = 0
+        self.removals: list[SlicePlan] = []
         self._in_call = False
 
     # -- what a method calls ------------------------------------------------------------------------------------
@@ -99,19 +120,21 @@ class Trial:
         *,
         share: float | None = None,
         loss: Loss | None = None,
+        penalty: Penalty | None = None,
         hooks: Sequence[Hook] = (),
         schedule: tuple[float, float] = (0.0, 1.0),
     ) -> History:
         """Trains the network with the track's recipe; charged 3 x MACs an image.
 
         The learning rate warms up and anneals to zero within the call. When the budget ends first, the call is
-        shorter and still anneals to its end; when nothing is left it returns an empty history.
+        shorter and still anneals to its end; when not even a batch is left it returns an empty history.
 
         Args:
             epochs: passes over the training split, a part of one if need be.
             share: instead of `epochs`: the share of the method's part of the budget (`ledger.pruning`) to spend.
             loss: `loss(network, outputs, labels)`, a scalar with a gradient; pure, so that it can be replayed. None
                 for the recipe's cross-entropy.
+            penalty: `penalty(network)`, a scalar that is added to the loss at each step (a regulariser); pure, too.
             hooks: see every step and carry their own state.
             schedule: the part of the learning rate's schedule that this call goes through, from 0 (its beginning) to
                 1 (annealed to zero). Calls with (0, 0.4) and (0.4, 1) are one training with something in between,
@@ -119,6 +142,9 @@ class Trial:
 
         Returns:
             Loss and observations, epoch by epoch, of this call.
+
+        Raises:
+            UsageError: what is asked for is less than one batch of images, though the budget has more.
         """
         if (epochs is None) == (share is None):
             raise ValueError("train takes either epochs or share")
@@ -127,11 +153,14 @@ class Trial:
         if self.masks_on:
             raise SurgeryError("training inside surgery.masked() would not keep the mask: leave it, or remove first.")
         words = f"epochs={epochs} share={share} loss={_label(loss)} hooks={[_label(hook) for hook in hooks]}"
+        if penalty is not None:
+            words += f" penalty={_label(penalty)}"
         if schedule != (0, 1):
             words += f" schedule={schedule}"
         allowance = self._allowance(epochs, share)
+        self._check_length(epochs, share, allowance)
         self.state.hooks = hooks
-        history = self._call("train", words, lambda: self._train("prune", allowance, loss, hooks, schedule))
+        history = self._call("train", words, lambda: self._train("prune", allowance, loss, hooks, schedule, penalty))
         self.history = self.history + history
         return history
 
@@ -189,6 +218,125 @@ class Trial:
 
         return self._call("probe", f"images={count} at={names} recalibrate={recalibrate}", work)
 
+    def gradients(
+        self,
+        images: int,
+        loss: Loss | None = None,
+        *,
+        reduce: GradientReduce | None = None,
+        direction: Mapping[str, Tensor] | None = None,
+        inputs: Literal["train", "ones"] = "train",
+        absolute: bool = False,
+        batch_statistics: bool = False,
+        batch: int | None = None,
+    ) -> dict[str, Tensor]:
+        """The gradient of the mean loss over training images; charged 3 x MACs an image to the search's share.
+
+        The network is in evaluation mode and computes in float32. Unstructured masks are in force, and masked weights
+        have a gradient, too: what they would gain if they came back. Nothing of the network changes. SNIP is
+        `gradients(n, batch_statistics=True)` times the weights; GraSP asks for `direction=` that gradient;
+        SynFlow is `gradients(1, lambda net, out, labels: out.sum(), inputs="ones", absolute=True)`; Taylor expansion
+        reduces gradient times weight batch by batch.
+
+        Args:
+            images: the first so many training images, the same ones each time, not augmented.
+            loss: `loss(network, outputs, labels)`, a scalar, the mean over a batch; pure. None for the recipe's
+                cross-entropy.
+            reduce: from one batch's gradients by parameter name to small tensors by name, which are averaged over
+                batches by their images. None for the gradients themselves.
+            direction: tensors of the parameters' shapes by name (`gradients` of the same images gives some): the
+                product of the loss's Hessian with them is returned instead, charged as three gradients.
+            inputs: `ones`: inputs of ones and labels of zero instead of the training images.
+            absolute: on a copy in float64 whose parameters and statistics have their absolute values.
+            batch_statistics: BatchNorm normalises by each batch's own statistics, as in training; the running ones stay
+                as they are. For networks that are not trained yet, whose running statistics mean nothing.
+            batch: images a batch; None for the recipe's.
+
+        Returns:
+            Tensors on the CPU, by parameter name or by the names that `reduce` gives.
+
+        Raises:
+            BudgetSpent: it would cost more than `ledger.search_left`.
+        """
+        count = images if inputs == "ones" else min(images, len(self.data.train))
+        size = self.batch_size if batch is None else batch
+        if count < 1 or size < 1:
+            raise ValueError(f"gradients of {images} images in batches of {size}: use one or more")
+        gradients = 1 if direction is None else HESSIAN
+        words = f"images={images} loss={_label(loss)} reduce={_label(reduce)} direction={direction is not None} "
+        words += f"inputs={inputs} absolute={absolute} batch_statistics={batch_statistics} batch={batch}"
+
+        def work() -> dict[str, Tensor]:
+            self._afford(count * gradients * TRAINING * self.surgery.macs)
+            with self._effective() if absolute else nullcontext():
+                network = absolute_copy(self.network) if absolute else self.network
+            network.eval()
+            with statistics_of_batches(network) if batch_statistics else nullcontext():
+                return mean_gradients(
+                    network,
+                    self._charged_gradients(self._inputs(inputs, count, size, absolute), gradients),
+                    loss or recipe_loss(self.recipe),
+                    nullcontext if absolute else self._effective,
+                    reduce,
+                    direction,
+                )
+
+        return self._call("gradients", words, work)
+
+    def snapshot(self) -> Snapshot:
+        """The weights and statistics as they are now, to `rewind` to; free, and never saved with the run."""
+        return Snapshot({name: t.detach().clone() for name, t in self.network.state_dict().items()}, len(self.removals))
+
+    def rewind(self, to: Snapshot | None = None) -> None:
+        """Gives the network the weights that it had before, at the channels and unstructured masks that it has now.
+
+        The optimiser's state is emptied. `surgery.reinitialise` draws new weights instead.
+
+        Args:
+            to: what `snapshot` gave; None for the weights that this run's dense network began with, drawn from the
+                run's seed (Frankle and Carbin 2019). Rewinding to an early epoch (Renda et al. 2020) takes a method
+                that starts `untrained` and makes a snapshot on its way.
+        """
+        if self.masks_on:
+            raise SurgeryError("rewinding inside surgery.masked() would mix up what is restored: leave it first.")
+
+        def work() -> None:
+            with self.clock.stopped():
+                (to or Snapshot(self.initial(), 0)).put_into(self.network, self.removals)
+            weights = self.surgery.weights
+            if weights.active and not weights.straight_through:
+                weights.apply_()
+            self.optimiser.state = {}
+
+        self._call("rewind", "to=initial" if to is None else f"to=snapshot removals={to.removals}", work)
+
+    @property
+    def sizes(self) -> SplitSizes:
+        """Images of the training and the validation split."""
+        return SplitSizes(len(self.data.train), len(self.data.validation))
+
+    @property
+    def classes(self) -> int:
+        """Number of labels."""
+        return self.data.classes
+
+    @property
+    def batch_size(self) -> int:
+        """Images a training step."""
+        return min(self.recipe.batch_size, len(self.data.train))
+
+    def affordable(self, images: int, calls: int = 1, recalibrate: bool = True) -> bool:
+        """Whether the search's share still pays for so many evaluations (or probes) of so many images each.
+
+        Args:
+            images: of each. A gradient costs as much as three images, a hook's forward as much as one.
+            calls: how many.
+            recalibrate: with fresh BatchNorm statistics each time, as `evaluate` does; a probe, a gradient and a
+                hook's forward do without.
+        """
+        left = self.ledger.search_left
+        return left > 0 and calls * self.price(images, recalibrate) <= left * (1 + 1e-9)
+
     def price(self, images: int, recalibrate: bool = True) -> float:
         """What `evaluate` or `probe` of so many images costs now, in the budget's unit; 0 where time binds."""
         count = images + (self._recalibration_images() if recalibrate else 0)
@@ -230,6 +378,7 @@ class Trial:
             engine=self.engine.for_copy(network),
         )
         inner._calls, self._in_call = self._calls, True
+        inner.removals = list(self.removals)
         inner.guard.violations = self.guard.violations
         self.practices += 1
         try:
@@ -297,6 +446,7 @@ class Trial:
             with self.clock.stopped():
                 removal = self.engine.remove(keep)
                 self.optimiser.slice(removal.plan.slice_state)
+                self.removals.append(removal.plan)
 
         self._call("remove", words, work)
         values: dict[str, float | None] = {"macs": self.surgery.macs, "params": self.surgery.params}
@@ -325,13 +475,13 @@ class Trial:
                 return self.journal.call(call, self.state, work)
         finally:
             self._in_call = False
-            self._charge("finetune" if name == "finetune" else "search" if name in ("evaluate", "probe") else "prune")
+            self._charge("finetune" if name == "finetune" else "search" if name in _SEARCHES else "prune")
 
     def _charge(self, phase: Phase, images: int = 0, passes: int = 0, steps: int = 0) -> None:
         amount = Amount(
             steps=steps,
             images_forward=images if passes == FORWARD else 0,
-            images_trained=images if passes == TRAINING else 0,
+            images_trained=images * passes // TRAINING if passes >= TRAINING else 0,
             macs=images * passes * (self.surgery.macs if images else 0),
             device_seconds=self.clock.lap(wait=not steps),
         )
@@ -357,6 +507,18 @@ class Trial:
         affordable = int(part * budget.dense_epoch_macs * (1 + 1e-12)) // (TRAINING * self.surgery.macs)
         return Allowance(min(asked, affordable))
 
+    def _check_length(self, epochs: float | None, share: float | None, allowance: Allowance) -> None:
+        """Refuses a training call of less than a batch: it would do nothing, and nobody would notice."""
+        wanted = f"epochs={epochs}" if share is None else f"share={share}"
+        batch, train = self.batch_size, len(self.data.train)
+        asked = round(epochs * train) if epochs is not None else allowance.images
+        affordable = self._allowance(None, None).images
+        if asked < batch <= affordable:
+            raise UsageError(
+                f"trial.train({wanted}) is {asked} images, less than one batch of {batch}: nothing would be trained. "
+                f"Ask for {batch / train:.3g} epochs or more (fewer rounds, a larger share, or a larger --budget)."
+            )
+
     def _train(
         self,
         phase: Phase,
@@ -364,9 +526,9 @@ class Trial:
         loss: Loss | None = None,
         hooks: Sequence[Hook] = (),
         schedule: tuple[float, float] = (0.0, 1.0),
+        penalty: Penalty | None = None,
     ) -> History:
-        batch = min(self.recipe.batch_size, len(self.data.train))
-        if allowance.images < batch or (allowance.seconds is not None and allowance.seconds <= 0):
+        if allowance.images < self.batch_size or (allowance.seconds is not None and allowance.seconds <= 0):
             return History()
         total = allowance.images / len(self.data.train)
         every = max(1, int(min(total, 1e6) / _CURVE_POINTS)) if allowance.seconds is None else 1
@@ -399,13 +561,14 @@ class Trial:
             groups=self.surgery.groups if self.observers else (),
             weights=self.surgery.weights,
             forward=self._hook_forward,
+            gradients=self._hook_gradients,
             on_step=stepped,
             on_epoch=ended,
         )
         order = generator(self.seed, "train", self.trained_calls)
         self.trained_calls += 1
         saver = self.state.saver(self.journal.checkpoint())
-        history = trainer.train(allowance, order, loss, hooks, self.observers, saver, schedule)
+        history = trainer.train(allowance, order, loss, hooks, self.observers, saver, schedule, penalty)
         self.epochs_done += history.epochs[-1].epochs if history.epochs else 0.0
         return history
 
@@ -440,6 +603,31 @@ class Trial:
             outputs = self._forward(images)
         self.network.train()
         return outputs
+
+    def _hook_gradients(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        self._afford(len(images) * TRAINING * self.surgery.macs)
+        batches = self._charged_gradients([(images, labels)], 1)
+        with statistics_of_batches(self.network):
+            found = mean_gradients(self.network, batches, recipe_loss(self.recipe), self._effective)
+        self.network.train()
+        return found
+
+    def _inputs(self, inputs: str, count: int, batch: int, double: bool) -> "Iterator[tuple[Tensor, Tensor]]":
+        """Images and labels for gradients."""
+        if inputs == "train":
+            batches: Iterable[tuple[Tensor, Tensor]] = self.data.plain_training_batches(count, batch)
+        else:
+            ones = torch.ones(count, *self.data.shape, device=self.device)
+            parts = ones.to(memory_format=torch.channels_last).split(batch)
+            batches = [(part, torch.zeros(len(part), dtype=torch.long, device=self.device)) for part in parts]
+        return ((images.double() if double else images, labels) for images, labels in batches)
+
+    def _charged_gradients(
+        self, batches: "Iterable[tuple[Tensor, Tensor]]", gradients: int
+    ) -> "Iterator[tuple[Tensor, Tensor]]":
+        for images, labels in batches:
+            yield images, labels
+            self._charge("search", len(labels), gradients * TRAINING)
 
     def _recalibration_images(self) -> int:
         return min(RECALIBRATION_IMAGES, len(self.data.train)) if needs_recalibration(self.network) else 0

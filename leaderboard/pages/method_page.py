@@ -21,7 +21,7 @@ from bench.leaderboard.pages.columns import heading, percent, points
 from bench.leaderboard.pages.installed import Installed
 from bench.leaderboard.pages.links import CLAIMS, method_page, run_page, track_page
 from bench.leaderboard.pages.track_page import section_anchor, verdict_table
-from bench.leaderboard.verdicts.verdicts import Verdict
+from bench.leaderboard.verdicts.verdicts import ClaimVerdict
 from bench.records.record import Record
 
 __all__ = ["method_plan", "method_row"]
@@ -46,7 +46,7 @@ def method_plan(
     installed: Installed | None,
     records: Sequence[Record],
     board: Board,
-    verdicts: Iterable[Verdict],
+    verdicts: Iterable[ClaimVerdict],
 ) -> ReportPlan:
     """The page of one method.
 
@@ -127,7 +127,10 @@ def _results(name: str, board: Board) -> tuple[Block, ...]:
                 Cell(track.name, href=f"{track_page(track.name)}#{section_anchor(number)}"),
                 Cell(heading(table)),
                 Cell(row.target),
-                Cell(row.variant or "–"),
+                Cell(
+                    ", ".join(filter(None, (row.variant, f"the same networks: {row.label}" if row.twins else "")))
+                    or "–"
+                ),
                 Cell(percent(row.top1_test), sort=row.top1_test.mean),
                 Cell(points(row.difference), sort=row.difference.mean),
                 Cell(f"{100 * row.macs_ratio:.1f} %", sort=row.macs_ratio),
@@ -139,7 +142,7 @@ def _results(name: str, board: Board) -> tuple[Block, ...]:
         for track in board.tracks
         for number, table in enumerate(track.tables, start=1)
         for row in (*table.rows, *table.curve_only)
-        if row.method == name
+        if name in row.methods
     )
     if not rows:
         return (Text("No row of a track counts a run of it yet. Make some:"), Code(f"bench run --method {name}"))

@@ -7,7 +7,7 @@ script included (once). Text from records and plugins is escaped by jinja2, insi
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
@@ -16,6 +16,7 @@ from typing import Any
 import jinja2
 from markupsafe import Markup, escape
 
+from bench.leaderboard.board.evidence import Evidence
 from bench.leaderboard.pages.blocks import Block, Fold, Link, Plot, ReportPlan
 from bench.leaderboard.pages.collect import gather
 from bench.leaderboard.pages.details import reward_points
@@ -27,7 +28,7 @@ from bench.leaderboard.pages.plots import in_script
 from bench.leaderboard.pages.run_page import run_context
 from bench.leaderboard.pages.track_page import overview_plan, track_plan, verdict_table
 from bench.leaderboard.verdicts.verdict_columns import COLUMNS
-from bench.leaderboard.verdicts.verdicts import Verdict
+from bench.leaderboard.verdicts.verdicts import WORDS, ClaimVerdict
 from bench.records.record import Record
 from bench.records.store import Unreadable
 from bench.specs.claim import claim_names, load_claim
@@ -38,7 +39,12 @@ _STATIC = ("style.css", "plots.js", "page.js")
 _HOME = Link("Leaderboard", INDEX)
 
 
-def write_leaderboard(records: Iterable[Record], unreadable: Iterable[Unreadable], out: Path) -> Path:
+def write_leaderboard(
+    records: Iterable[Record],
+    unreadable: Iterable[Unreadable],
+    out: Path,
+    evidence: Mapping[str, Evidence] | None = None,
+) -> Path:
     """Writes the leaderboard and removes pages of tracks, methods and runs that are gone; other files in `out` stay.
 
     Args:
@@ -46,6 +52,7 @@ def write_leaderboard(records: Iterable[Record], unreadable: Iterable[Unreadable
             and kept without most of their curves, so that a generator needs little memory.
         unreadable: files that could not be read as records, listed with the reason; asked for after the records.
         out: the folder, made if need be.
+        evidence: by run id, what lies beside a record; None: nothing is known of that.
 
     Returns:
         The path of `index.html`.
@@ -60,7 +67,7 @@ def write_leaderboard(records: Iterable[Record], unreadable: Iterable[Unreadable
     for record in records:
         folder.write(run_page(record.run_id), pages.run(record, has_track_page=record.track not in claimed))
         by_id[record.run_id] = record.model_copy(update={"curve": reward_points(record)})
-    material = gather(claims, by_id.values(), unreadable)
+    material = gather(claims, by_id.values(), unreadable, evidence)
     board, found = material.board, material.verdicts
     tracks = {track.name for track in board.tracks}
 
@@ -118,13 +125,17 @@ class _Pages:
         fields = {"plan": plan, "sections": sections, "here": plan.title, "plots": _has_plot(every), "home": False}
         return self._environment.get_template("report.html").render(fields | words)
 
-    def claims(self, found: Sequence[Verdict], tracks: set[str]) -> str:
+    def claims(self, found: Sequence[ClaimVerdict], tracks: set[str]) -> str:
         """All claims, verdict by verdict."""
-        by_claim: dict[str, list[Verdict]] = defaultdict(list)
+        by_claim: dict[str, list[ClaimVerdict]] = defaultdict(list)
         for verdict in found:
             by_claim[verdict.claim.name].append(verdict)
         words = {
-            "claims": list(by_claim.values()),
+            # what is settled first
+            "claims": sorted(by_claim.values(), key=lambda each: min(WORDS.index(verdict.word) for verdict in each)),
+            "settled": verdict_table([verdict for verdict in found if verdict.word in ("reproduced", "refuted")]),
+            "open": sum(verdict.word == "inconclusive" for verdict in found),
+            "not_run": sum(verdict.word == "not run" for verdict in found),
             "tables": {name: verdict_table(each, linked=False) for name, each in by_claim.items()},
             "verdict_columns": COLUMNS,
             "tracks": tracks,

@@ -1,9 +1,9 @@
 """The plan of a report: which blocks say what, made from a board. The pages and the W&B report both draw it."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 
-from bench.leaderboard.board.board import Board, TrackSummary
+from bench.leaderboard.board.board import Board, Table, TrackSummary
 from bench.leaderboard.pages import plots as plot
 from bench.leaderboard.pages.blocks import (
     Block,
@@ -12,6 +12,7 @@ from bench.leaderboard.pages.blocks import (
     ColumnHead,
     Facts,
     Link,
+    Plot,
     ReportPlan,
     Section,
     TableBlock,
@@ -20,9 +21,10 @@ from bench.leaderboard.pages.blocks import (
 )
 from bench.leaderboard.pages.columns import heading
 from bench.leaderboard.pages.links import CLAIMS, claim_href, method_page, run_page, track_page
+from bench.leaderboard.pages.sentences import leads
 from bench.leaderboard.pages.table_blocks import table_blocks, text_cell
 from bench.leaderboard.verdicts.verdict_columns import COLUMNS
-from bench.leaderboard.verdicts.verdicts import Verdict
+from bench.leaderboard.verdicts.verdicts import WORDS, ClaimVerdict
 from bench.records.record import Record
 
 __all__ = ["overview_plan", "section_anchor", "track_plan", "verdict_table"]
@@ -34,7 +36,7 @@ def section_anchor(number: int) -> str:
 
 
 def track_plan(
-    track: TrackSummary, verdicts: Sequence[Verdict] = (), records: Mapping[str, Record] | None = None
+    track: TrackSummary, verdicts: Sequence[ClaimVerdict] = (), records: Mapping[str, Record] | None = None
 ) -> ReportPlan:
     """The report of one track.
 
@@ -44,7 +46,12 @@ def track_plan(
         records: by run id; without them cost by phase and widths by layer are left out.
     """
     left_out = len(track.left_out)
-    intro: list[Block] = [Text(track.text)] if track.text else []
+    intro: list[Block] = [
+        Text(f"{f'{heading(table)}: ' if len(track.tables) > 1 and i == 0 else ''}{sentence}", lead=True)
+        for table, lead in zip(track.tables, leads(track), strict=True)
+        for i, sentence in enumerate(lead.sentences)
+    ]
+    intro += [Text(track.text)] if track.text else []
     facts = (*track.facts.items(), ("runs", str(track.runs)), ("left out", str(left_out)))
     intro.append(Facts(tuple(facts)))
     if not track.ranked:
@@ -57,6 +64,7 @@ def track_plan(
         Section(heading(table), section_anchor(number), table_blocks(track, table, colour, records or {}))
         for number, table in enumerate(track.tables, start=1)
     ]
+    sections += _over_budget(track, colour)
     own = [verdict for verdict in verdicts if verdict.claim.base == track.name]
     if own:
         text = Text(
@@ -68,7 +76,20 @@ def track_plan(
     return ReportPlan(track.name, tuple(intro), tuple(sections))
 
 
-def overview_plan(board: Board, verdicts: Sequence[Verdict] = (), methods: Sequence[TableRow] = ()) -> ReportPlan:
+def _over_budget(track: TrackSummary, colour: Mapping[str, str]) -> list[Section]:
+    """Accuracy over budget, where rows of a kind were run at several."""
+    by_kind: dict[tuple[str, str, str], list[Table]] = defaultdict(list)
+    for table in track.tables:
+        by_kind[table.kind, table.budget_unit, table.device_class].append(table)
+    plots = [
+        Plot(f"{kind.capitalize()}, {device}: test accuracy over the budget, 95 % intervals over seeds.", figure)
+        for (kind, _, device), tables in by_kind.items()
+        if (figure := plot.over_budget(tables, colour)) is not None
+    ]
+    return [Section("Accuracy over budget", "over-budget", tuple(plots))] if plots else []
+
+
+def overview_plan(board: Board, verdicts: Sequence[ClaimVerdict] = (), methods: Sequence[TableRow] = ()) -> ReportPlan:
     """The report of all tracks.
 
     Args:
@@ -84,10 +105,8 @@ def overview_plan(board: Board, verdicts: Sequence[Verdict] = (), methods: Seque
                 "records of runs."
             ),
         )
+        sections.append(Section("What is known", "findings", (_finding_table(board),)))
         sections.append(Section("Tracks", "tracks", (_track_table(board),)))
-        if (best := _best_table(board)) is not None:
-            text = "The methods that no other is significantly better than, where two or more are compared."
-            sections.append(Section("First ranks", "best", (Text(text), best)))
     else:
         intro = (
             Text("There are no records yet. Make some, then write this page again:"),
@@ -97,7 +116,10 @@ def overview_plan(board: Board, verdicts: Sequence[Verdict] = (), methods: Seque
         table = TableBlock("methods", METHOD_COLUMNS, tuple(methods), filters=("method", "kind"))
         sections.append(Section("Methods", "methods", (table,)))
     counts = Counter(verdict.word for verdict in verdicts)
-    words = ", ".join(f"{counts[word]} {word}" for word in ("reproduced", "not reproduced", "not run"))
+    words = ", ".join(f"{counts[word]} {word}" for word in WORDS)
+    asked = sum(verdict.by_construction for verdict in verdicts if verdict.word == "reproduced")
+    if asked:
+        words += f"; of the reproduced, {asked} are the accuracy at a size that was asked for, and no number"
     links = (Link("What the papers say beside what was measured", CLAIMS),)
     sections.append(Section("Claims of the papers", "claims", (Text(f"Numbers: {words}.", links=links),)))
     if board.unreadable:
@@ -117,24 +139,26 @@ METHOD_COLUMNS = (
 """Columns of the overview's table of methods."""
 
 
-def verdict_table(verdicts: Sequence[Verdict], linked: bool = True) -> TableBlock:
+def verdict_table(verdicts: Sequence[ClaimVerdict], linked: bool = True) -> TableBlock:
     """Claimed and measured.
 
     Args:
         verdicts: a row each.
         linked: each row names its claim and links to it.
     """
-    first, *others = COLUMNS
+    verdict_column, number, *others = COLUMNS
     heads = (
-        ColumnHead("claim" if linked else first.title, first.meaning),
+        ColumnHead(verdict_column.title, verdict_column.meaning),
+        ColumnHead("claim" if linked else number.title, number.meaning),
         *(ColumnHead(column.title, column.meaning, numeric=column.number) for column in others),
     )
     rows = [
         TableRow(
             (
-                Cell(verdict.claim.name, href=claim_href(verdict.claim.name), detail=first.cell(verdict))
+                Cell(verdict_column.cell(verdict)),
+                Cell(verdict.claim.name, href=claim_href(verdict.claim.name), detail=number.cell(verdict))
                 if linked
-                else Cell(first.cell(verdict)),
+                else Cell(number.cell(verdict)),
                 *(text_cell(column.cell(verdict)) for column in others),
             )
         )
@@ -193,35 +217,25 @@ def _track_table(board: Board) -> TableBlock:
     return TableBlock("tracks", heads, rows)
 
 
-def _best_table(board: Board) -> TableBlock | None:
-    """Who shares the first rank at each target; None where nothing is ranked."""
-    heads = (
-        ColumnHead("track"),
-        ColumnHead("table", "what the rows that are compared share"),
-        ColumnHead("target"),
-        ColumnHead("first rank", "1 + the number of methods that are significantly better; ties share it"),
-        ColumnHead("ranked", "rows with a rank at this target", numeric=True),
+def _finding_table(board: Board) -> TableBlock:
+    """What each table of each track says."""
+    heads = (ColumnHead("track"), ColumnHead("table", "what the rows that are compared share"), ColumnHead("finding"))
+    rows = tuple(
+        TableRow(
+            (
+                Cell(
+                    track.name,
+                    href=f"{track_page(track.name)}#{section_anchor(number)}",
+                    mark="saturated" if lead.saturated else "" if track.ranked else "not ranked",
+                ),
+                Cell(heading(table)),
+                Cell(" ".join(lead.sentences)),
+            )
+        )
+        for track in board.tracks
+        for number, (table, lead) in enumerate(zip(track.tables, leads(track), strict=True), start=1)
     )
-    rows = []
-    for track in board.tracks:
-        for number, table in enumerate(track.tables, start=1):
-            for target in table.targets:
-                placed = [row for row in table.at(target) if row.place is not None]
-                first = [row for row in placed if row.place is not None and row.place.rank == 1]
-                if len(placed) < 2:
-                    continue
-                names = ", ".join(
-                    f"{row.label} (provisional)" if row.place and row.place.provisional else row.label for row in first
-                )
-                cells = (
-                    Cell(track.name, href=f"{track_page(track.name)}#{section_anchor(number)}"),
-                    Cell(heading(table)),
-                    Cell(target),
-                    Cell(names),
-                    _count(len(placed)),
-                )
-                rows.append(TableRow(cells))
-    return TableBlock("first ranks", heads, tuple(rows), filters=("track", "target")) if rows else None
+    return TableBlock("findings", heads, rows)
 
 
 def _count(number: int) -> Cell:

@@ -252,6 +252,18 @@ def test_crop_by_hand() -> None:
     assert torch.equal(low[:14, 1:], grid()[0, 2:, :15, 0])
 
 
+def test_crop_and_flip_of_an_image_that_is_not_square() -> None:
+    pixels = torch.arange(32 * 16, dtype=torch.float32).view(1, 32, 16, 1)  # padding is 4 above and 2 beside
+    crop = moved(pixels, Moves(torch.tensor([0]), torch.tensor([3])))[0, ..., 0]
+    assert not crop[:4].any() and not crop[:, 15].any()
+    assert torch.equal(crop[4:, :15], pixels[0, :28, 1:, 0])
+    flipped = moved(pixels, Moves(mirrored=torch.tensor([True])))[0, ..., 0]
+    assert torch.equal(flipped, pixels[0, ..., 0].flip(1))
+    moves = draw_moves(3000, (32, 16), ("crop",), generator(), CPU)
+    assert moves.down is not None and moves.right is not None
+    assert (int(moves.down.max()), int(moves.right.max())) == (8, 4)
+
+
 def test_flip_by_hand() -> None:
     flipped, kept = moved(grid(2), Moves(mirrored=torch.tensor([True, False])))[..., 0]
     assert flipped[1].tolist() == list(range(31, 15, -1))
@@ -260,14 +272,14 @@ def test_flip_by_hand() -> None:
 
 def test_crop_and_flip_together_are_a_flipped_crop() -> None:
     pixels = torch.randint(0, 256, (40, 16, 16, 3), dtype=torch.uint8, generator=generator())
-    moves = draw_moves(40, 16, ("crop", "flip"), generator(), CPU)
+    moves = draw_moves(40, (16, 16), ("crop", "flip"), generator(), CPU)
     assert moves.mirrored is not None
     crops = moved(pixels, Moves(moves.down, moves.right))
     assert torch.equal(moved(pixels, moves), torch.where(moves.mirrored.view(-1, 1, 1, 1), crops.flip(2), crops))
 
 
 def test_all_crops_are_drawn_and_half_are_flipped() -> None:
-    moves = draw_moves(2000, 16, ("crop", "flip"), generator(), CPU)
+    moves = draw_moves(2000, (16, 16), ("crop", "flip"), generator(), CPU)
     assert moves.down is not None
     assert moves.right is not None
     assert moves.mirrored is not None

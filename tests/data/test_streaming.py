@@ -185,7 +185,7 @@ def test_all_is_drawn_at_the_call_and_nothing_is_decoded_before_it_is_wanted(
     data: Data, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read: list[Path] = []
-    monkeypatch.setattr("bench.data.streaming.read_image", lambda path: read.append(path) or read_image(path))
+    monkeypatch.setattr("bench.data.streaming.read_image", lambda path, *_: read.append(path) or read_image(path))
     whole, none = generator(), generator()
     batches = training_batches(data, recipe(), none, start=2)
     before = torch.get_rng_state(), random.getstate()
@@ -203,7 +203,7 @@ def test_an_epoch_that_is_left_leaves_no_thread_and_reads_few_images(
     data: Data, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read: list[Path] = []
-    monkeypatch.setattr("bench.data.streaming.read_image", lambda path: read.append(path) or read_image(path))
+    monkeypatch.setattr("bench.data.streaming.read_image", lambda path, *_: read.append(path) or read_image(path))
     batches = training_batches(data, recipe(batch_size=2), generator())
     next(batches)
     del batches
@@ -223,14 +223,14 @@ def test_for_evaluation_the_short_side_is_scaled_and_the_centre_taken() -> None:
 
     image = noise(300, 260)
     theirs = Compose([Resize(256), CenterCrop(224)])(image)
-    assert np.array_equal(np.array(centred(image, 224)), np.array(theirs))
+    assert np.array_equal(np.array(centred(image, (224, 224))), np.array(theirs))
 
 
 def test_without_a_flip_in_the_recipe_nothing_is_flipped_and_with_it_half_is() -> None:
     image = noise(16, 16)
-    plain, mirrored = np.array(centred(image, 14)), np.array(centred(image, 14))[:, ::-1]
-    assert all(np.array_equal(np.array(augmented(image, 14, (), seed)), plain) for seed in range(20))
-    flips = [np.array_equal(np.array(augmented(image, 14, ("flip",), seed)), mirrored) for seed in range(200)]
+    plain, mirrored = np.array(centred(image, (14, 14))), np.array(centred(image, (14, 14)))[:, ::-1]
+    assert all(np.array_equal(np.array(augmented(image, (14, 14), (), seed)), plain) for seed in range(20))
+    flips = [np.array_equal(np.array(augmented(image, (14, 14), ("flip",), seed)), mirrored) for seed in range(200)]
     assert 70 < sum(flips) < 130
 
 
@@ -240,7 +240,21 @@ def test_a_random_crop_is_scaled_like_torchvisions() -> None:
     image = noise(60, 40)
     left, top, width, height = crop_box(60, 40, random.Random(5))
     theirs = functional.resize(functional.crop(image, top, left, height, width), [32, 32])
-    assert np.array_equal(np.array(augmented(image, 32, ("resized-crop",), 5)), np.array(theirs))
+    assert np.array_equal(np.array(augmented(image, (32, 32), ("resized-crop",), 5)), np.array(theirs))
+
+
+def test_an_image_of_the_wanted_size_stays_as_it_is_without_a_margin() -> None:
+    image = noise(80, 48)
+    assert np.array_equal(np.array(centred(image, (48, 80), 1.0)), np.array(image))
+    # 100x48 covers 48x80 at full height: ten columns go on either side; 80x60 loses six rows above and below
+    assert np.array_equal(np.array(centred(noise(100, 48), (48, 80), 1.0)), np.array(noise(100, 48))[:, 10:90])
+    assert np.array_equal(np.array(centred(noise(80, 60), (48, 80), 1.0)), np.array(noise(80, 60))[6:54])
+
+
+def test_random_crops_have_the_aspect_of_what_they_are_scaled_to() -> None:
+    boxes = [crop_box(1000, 1000, random.Random(seed), 80 / 48) for seed in range(300)]
+    assert all(0.74 < wide / tall / (80 / 48) < 1.35 for _, _, wide, tall in boxes)
+    assert np.array(augmented(noise(90, 90), (48, 80), ("resized-crop",), 3)).shape == (48, 80, 3)
 
 
 @pytest.mark.parametrize(("width", "height"), [(50, 40), (40, 50), (1, 1), (3, 200)])

@@ -81,6 +81,36 @@ def test_a_killed_training_goes_on_with_its_hooks_masks_and_generators(
     assert method(journaled()) == expected
 
 
+@pytest.mark.parametrize("step", [2, 8, 9, 14])
+def test_gradients_snapshots_and_rewinding_replay_to_the_same_bits(
+    journaled: Journaled, make_trial: Callable[..., Trial], killed_at: KilledAt, step: int
+) -> None:
+    def method(trial: Trial) -> tuple[Any, ...]:
+        trial.train(epochs=0.5)
+        early = trial.snapshot()
+        gradients = trial.gradients(20)
+        trial.surgery.remove({"conv1": gradients["conv1.weight"].abs().flatten(1).sum(1).topk(4).indices})
+        trial.train(epochs=1.0, penalty=lambda network: network.bn1.weight.abs().sum())
+        trial.rewind(early)
+        trial.train(epochs=0.5)
+        trial.rewind()
+        trial.train(epochs=0.5)
+        return left(trial, {name: tensor.tolist() for name, tensor in gradients.items()})
+
+    expected = method(make_trial())
+    with killed_at(step):
+        method(journaled())
+    assert method(journaled()) == expected
+    assert method(journaled()) == expected
+
+
+def test_gradients_whose_file_is_gone_are_refused(journaled: Journaled, tmp_path: Path) -> None:
+    journaled().gradients(20)
+    (tmp_path / "journal" / "value-00000.safetensors").unlink()
+    with pytest.raises(JournalRefused, match="damaged at call 0"):
+        journaled().gradients(20)
+
+
 def test_a_killed_training_with_dropout_goes_on_with_the_global_generator(
     journaled: Journaled, make_trial: Callable[..., Trial], killed_at: KilledAt
 ) -> None:

@@ -9,7 +9,20 @@ from bench.measure.macs import count_macs
 from bench.networks.base import Network, NetworkSpec
 from bench.networks.registry import all_networks, names, network
 
-BUILT_IN = ("alexnet", "lenet300", "lenet5", "resnet20", "resnet50", "resnet56", "resnet110", "vgg16")
+BUILT_IN = (
+    "alexnet",
+    "lenet300",
+    "lenet5",
+    "mobilenetv2",
+    "resnet8",
+    "resnet20",
+    "resnet32",
+    "resnet50",
+    "resnet56",
+    "resnet110",
+    "vgg16",
+    "vgg19",
+)
 
 
 def state(module: nn.Module) -> dict[str, torch.Tensor]:
@@ -36,6 +49,14 @@ def test_the_built_in_networks_are_found_and_described() -> None:
         ("lenet5", 288_000 + 1_600_000 + 400_000 + 5_000, 431_080),
         ("lenet300", 784 * 300 + 300 * 100 + 100 * 10, 266_610),
         ("vgg16", 313_463_808, 14_987_210),
+        # table 1 of the slimming paper: 20.04 M parameters and 7.97e8 floating point operations, two for a MAC
+        ("vgg19", 398_136_320, 20_035_018),
+        # MLPerf Tiny's 12.5 M MACs; conv1 3*16*9*32*32, stage1 2*16*16*9*32*32, stage2 and stage3 each
+        # (16*32*9 + 32*32*9 + 16*32)*16*16, fc 64*10
+        ("resnet8", 442_368 + 4_718_592 + 2 * 3_670_016 + 640, 78_042),
+        # stage1 10*16*16*9 weights on 32*32 places, stage2 16*32*9 + 9*32*32*9 + 16*32 on 16*16, stage3 as many MACs;
+        # 0.46 M parameters in table 6 of the ResNet paper
+        ("resnet32", 442_368 + 23_592_960 + 2 * 22_544_384 + 640, 466_906),
         ("resnet56", 125_747_840, 855_770),
         ("resnet110", 253_149_824, 1_730_714),
         ("alexnet", 714_188_480, 61_100_840),
@@ -49,7 +70,7 @@ def test_size_by_the_book(name: str, macs: int, params: int) -> None:
     assert sum(p.numel() for p in built.parameters()) == params
 
 
-@pytest.mark.parametrize("name", ["lenet300", "lenet5", "resnet20", "resnet50", "vgg16"])
+@pytest.mark.parametrize("name", ["lenet300", "lenet5", "mobilenetv2", "resnet20", "resnet50", "vgg16"])
 def test_the_seed_alone_decides_the_weights(name: str) -> None:
     found = network(name)
     torch.manual_seed(3)
@@ -86,11 +107,37 @@ def test_other_inputs_and_classes(name: str) -> None:
     assert network(name).build(spec)(torch.zeros(2, 2, size, size)).shape == (2, 7)
 
 
-@pytest.mark.parametrize("name", ["alexnet", "resnet50"])
+@pytest.mark.parametrize("name", ["alexnet", "mobilenetv2", "resnet50"])
 def test_no_layer_of_torchvisions_networks_overwrites_its_input(name: str) -> None:
     found = network(name)
     modules = found.build(NetworkSpec(channels=3, size=64, classes=2)).modules()
-    assert {module.inplace for module in modules if isinstance(module, nn.ReLU)} == {False}
+    assert {module.inplace for module in modules if isinstance(module, nn.ReLU | nn.ReLU6)} == {False}
+
+
+def test_macs_of_mobilenetv2_by_hand() -> None:
+    """Table 2 of its paper at 32x32, with stride 1 in the stem and in the second row."""
+    rows = [  # expansion, channels, blocks, side after the first block
+        (1, 16, 1, 32),
+        (6, 24, 2, 32),
+        (6, 32, 3, 16),
+        (6, 64, 4, 8),
+        (6, 96, 3, 8),
+        (6, 160, 3, 4),
+        (6, 320, 1, 4),
+    ]
+    macs, inputs, before = 3 * 32 * 9 * 32 * 32, 32, 32
+    for expansion, outputs, blocks, side in rows:
+        for _ in range(blocks):
+            wide = inputs * expansion
+            macs += inputs * wide * before**2 * (expansion > 1)
+            macs += wide * 9 * side**2 + wide * outputs * side**2
+            inputs, before = outputs, side
+    macs += 320 * 1280 * 4 * 4 + 1280 * 10
+    found = network("mobilenetv2")
+    built = found.build(found.input)
+    assert count_macs(built, found.input.shape).total == macs
+    # torchvision's 3,504,872 parameters for 1,000 classes, less 1,280 weights and a bias for each of 990
+    assert sum(p.numel() for p in built.parameters()) == 3_504_872 - 990 * 1_281
 
 
 def test_resnet50_is_initialised_like_torchvisions() -> None:
@@ -120,10 +167,11 @@ def test_what_may_be_pruned() -> None:
     assert prunable("lenet300") == ["fc1", "fc2"]
     assert prunable("lenet5") == ["conv1", "conv2"]
     assert len(prunable("vgg16")) == 13
+    assert len(prunable("vgg19")) == 16
     assert prunable("alexnet") == [f"features.{place}" for place in (0, 3, 6, 8, 10)]
 
 
-@pytest.mark.parametrize(("name", "size"), [("lenet5", 15), ("vgg16", 28), ("alexnet", 62)])
+@pytest.mark.parametrize(("name", "size"), [("lenet5", 15), ("vgg16", 28), ("vgg19", 15), ("alexnet", 62)])
 def test_too_small_an_image_is_refused(name: str, size: int) -> None:
     with pytest.raises(UsageError, match=f"{size}x{size}"):
         network(name).build(NetworkSpec(3, size, 10))

@@ -290,6 +290,7 @@ def test_evaluation_sees_validation_images_only_and_a_trial_has_no_others(make_t
     trial = make_trial()
     assert len(trial.data.test) == 0
     seen: list[Tensor] = []
+    assert trial.surgery.macs == MACS  # counted once, on a copy, which has the network's own hooks
     handle = trial.network.fc.register_forward_hook(lambda _module, _inputs, output: seen.append(output.detach()))
     found = trial.evaluate(recalibrate=False)
     handle.remove()

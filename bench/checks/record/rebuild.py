@@ -104,13 +104,11 @@ def rebuild(design: Design, widths: tuple[int, ...] | None, batch: int) -> Built
 
 
 def _shape(design: Design) -> tuple[int, int, int]:
-    source = dataset(design.dataset)
-    return source.channels, source.size, source.size
+    return dataset(design.dataset).shape
 
 
 def _dense(design: Design) -> nn.Module:
-    channels, size, _ = _shape(design)
-    spec = NetworkSpec(channels, size, dataset(design.dataset).classes)
+    spec = NetworkSpec.of(_shape(design), dataset(design.dataset).classes)
     built = network_plugin(design.network).build(spec)
     return built.to(memory_format=torch.channels_last).eval()
 

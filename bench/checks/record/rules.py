@@ -242,7 +242,8 @@ def _ledger(it: Submission) -> str:
     for name, spent in phases.items():
         images = TRAINING * spent.images_trained + FORWARD * spent.images_forward
         _bounded(f"ledger.{name}.macs", spent.macs, images * it.pruned.macs, images * it.dense.macs)
-        if (spent.steps > 0) != (spent.images_trained > 0) or spent.steps > spent.images_trained:
+        stepless = spent.images_trained > 0 and name != "search"  # a search may take gradients without a step
+        if (spent.steps == 0 and stepless) or spent.steps > spent.images_trained:
             raise Refused(f"ledger.{name}: {spent.steps} steps over {spent.images_trained} images")
     epoch, batch = record.budget.dense_epoch_macs, max(it.track.finetune.batch_size, it.track.dense.batch_size)
     step = TRAINING * batch * it.dense.macs

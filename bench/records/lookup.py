@@ -1,0 +1,64 @@
+"""Finding a run by what a person types: a run id, the beginning of it or of its hash, or a path."""
+
+from importlib.resources import files
+from pathlib import Path
+
+from bench.errors import StoreError, unknown_name
+from bench.records.record import Record, parse_record
+
+__all__ = ["committed_results", "find_record", "find_records"]
+
+_SHOWN = 8
+
+
+def committed_results() -> Path:
+    """The folder of the results that come with a checkout; an installed wheel has none."""
+    return Path(str(files("bench.leaderboard") / "results"))
+
+
+def find_records(name: str, store: Path) -> list[tuple[Record, Path]]:
+    """All records that a name may mean, from the store, else from the committed results, and the folders they lie in.
+
+    Args:
+        name: a run id, the beginning of it or of its hash; or the path of a record, or of a run's folder.
+        store: folder of the runs.
+
+    Raises:
+        StoreError: there is none, or one cannot be read; the near names are listed.
+    """
+    path = Path(name)
+    given = path if path.is_file() else path / "record.json"
+    if given.is_file():
+        return [(parse_record(given.read_bytes(), str(given)), given.parent)]
+    known: list[str] = []
+    for paths in (store.glob("*/record.json"), committed_results().rglob("record.json")):
+        runs = {each.parent.name: each for each in sorted(paths)}
+        exact = {name: runs[name]} if name in runs else {}
+        found = exact or {
+            run: where
+            for run, where in runs.items()
+            if name and (run.startswith(name) or run.rpartition("-")[2].startswith(name))
+        }
+        if found:
+            return [(parse_record(where.read_bytes(), str(where)), where.parent) for where in found.values()]
+        known += runs
+    if not store.is_dir():
+        raise StoreError(
+            f"no store at {str(store)!r}, and no committed run {name!r}. Run something, or give --store DIR."
+        )
+    near = str(unknown_name("run", name, known))
+    raise StoreError(near if len(known) <= _SHOWN else f"{near.partition(' Known:')[0]} It is none of {len(known)}.")
+
+
+def find_record(name: str, store: Path) -> tuple[Record, Path]:
+    """The one record that a name means, and the folder that it lies in.
+
+    Raises:
+        StoreError: there is none, there are several (they are listed), or it cannot be read.
+    """
+    found = find_records(name, store)
+    if len(found) > 1:
+        ids = [record.run_id for record, _ in found]
+        more = f" and {len(ids) - _SHOWN} more" if len(ids) > _SHOWN else ""
+        raise StoreError(f"{name!r} names {len(ids)} runs: {', '.join(ids[:_SHOWN])}{more}. Give more of the name.")
+    return found[0]
