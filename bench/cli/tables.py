@@ -69,7 +69,7 @@ def spent_text(record: Record) -> str:
 
 
 def _status(record: Record) -> str:
-    colour = {"ok": "green", "failed": "red", "invalid": "red"}.get(record.status, "yellow")
+    colour = {"ok": "green", "missed-target": "yellow", "undertrained": "yellow"}.get(record.status, "red")
     return f"[{colour}]{record.status}[/]"
 
 

@@ -19,7 +19,7 @@ from bench.measure.accuracy import measure_accuracy
 from bench.measure.macs import count_macs
 from bench.networks.base import NetworkSpec
 from bench.networks.own import check_outputs
-from bench.networks.registry import TIMM, network
+from bench.networks.registry import LIBRARIES, network
 from bench.networks.weights import load_weights
 from bench.own.look import Looked, channel_statistics, fits_in_memory, look, sampled, validation_images, verify
 from bench.own.recipe import Proposed, batch_size_for, propose_recipe, step_seconds
@@ -291,7 +291,7 @@ def checked_network(text: str) -> str:
     """
     from bench.networks.registry import names
 
-    if is_import(text) or text.startswith(TIMM) or text in names():
+    if is_import(text) or text.startswith(tuple(LIBRARIES)) or text in names():
         return text
     hint = f"{text}:CLASS" if text.endswith(".py") else "FILE.py:CLASS"
     raise UsageError(

@@ -9,7 +9,7 @@ import hashlib
 import importlib.util
 import json
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -67,7 +67,7 @@ class RunSpec:
             "device_class": self.device_class,
         }
 
-    @property
+    @cached_property
     def run_id(self) -> str:
         """Readable prefix and hash, safe as a folder name, at most 128 characters."""
         label = f"{self.method}-{self.track.name}-{str(self.target).replace('=', '')}-s{self.seed}"
