@@ -26,6 +26,7 @@ from bench.journal.training_state import TrainingSaver
 from bench.measure.accuracy import measure_accuracy
 from bench.measure.macs import count_macs
 from bench.measure.network import tensors_sha256
+from bench.measure.precision import autocast
 from bench.networks.base import Network, NetworkSpec
 from bench.networks.weights import file_sha256, load_weights
 from bench.records.record import SCHEMA, Point
@@ -38,7 +39,7 @@ from bench.surgery import ChannelGroup
 from bench.training.clock import Clock
 from bench.training.hooks import Epoch, History, Observation, Observer
 from bench.training.optimiser import Optimiser
-from bench.training.trainer import Allowance, Trainer, autocast
+from bench.training.trainer import Allowance, Trainer
 
 __all__ = ["Dense", "build", "dense_key", "dense_network", "dense_seconds"]
 
