@@ -25,6 +25,7 @@ from bench.records.record import LatencyRow, Measured, Record, Status
 from bench.records.store import Store, sweep, write_atomically, write_text
 from bench.runner.dense import Dense, build, dense_network
 from bench.runner.jobs import Job, method_class
+from bench.runner.live import LIVE, LiveCurve
 from bench.runner.record_builder import Draft, budget_amount, ratios_of, status_of
 from bench.seeding import generator, isolated, use_threads
 from bench.specs.budget import TRAINING, Budget, Ledger
@@ -105,6 +106,7 @@ def execute(
         os._exit(1)  # a child that a plugin forked and let go on: the run is its parent's
     workplace.store.write(record)
     shutil.rmtree(journal_folder(workplace.store, spec), ignore_errors=True)
+    (workplace.store.folder(spec.run_id) / LIVE).unlink(missing_ok=True)
     sweep(workplace.store.folder(spec.run_id))
     return record
 
@@ -159,7 +161,14 @@ def _steps(
     dense = dense_network(spec, plugin, data, store, wanted, report)
     draft.facts["dense_sha256"] = dense.weights_sha256
     journal = _journal(store, spec, data, dense)
-    trial = _trial(spec, method, plugin, data, dense, store, report, journal)
+    before = dense.curve if method.starts == "trained" else ()
+    live = LiveCurve(store.folder(spec.run_id) / LIVE, before)
+
+    def watched(phase: str, share: float) -> None:
+        live.write(trial.curve)
+        report(phase, share)
+
+    trial = _trial(spec, method, plugin, data, dense, store, watched, journal)
     draft.ledger = trial.ledger
 
     try:
@@ -179,7 +188,7 @@ def _steps(
         finally:
             trial.settle()
     finally:
-        draft.curve = (dense.curve if method.starts == "trained" else ()) + tuple(trial.curve)
+        draft.curve = before + tuple(trial.curve)
     if trial.guard.violations:
         raise GuardViolation(trial.guard.violations[0])
     if trial.surgery.weights.active:
