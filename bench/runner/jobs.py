@@ -18,7 +18,8 @@ from bench.specs.claim import Claim, load_claim
 from bench.specs.run import RunSpec, source_sha256
 from bench.specs.target import Target
 from bench.specs.track import Track, describe, load_track
-from bench.trial.method import Config, Method, Observer
+from bench.training.hooks import Observer
+from bench.trial.method import Config, Method
 
 __all__ = ["Asked", "Job", "Plan", "Unfit", "make_plan", "method_class", "method_classes", "plan", "shard"]
 
