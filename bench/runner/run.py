@@ -25,6 +25,7 @@ from bench.records.record import LatencyRow, Measured, Record, Status
 from bench.records.store import Store, sweep, write_atomically, write_text
 from bench.runner.dense import Dense, build, dense_network
 from bench.runner.jobs import Job
+from bench.runner.live import LIVE, LiveCurve
 from bench.runner.record_builder import Draft, budget_amount, ratios_of, status_of
 from bench.seeding import generator, isolated, use_threads
 from bench.specs.budget import TRAINING, Budget, Ledger
@@ -109,6 +110,7 @@ def execute(
         os._exit(1)  # a child that a plugin forked and let go on: the run is its parent's
     workplace.store.write(record)
     shutil.rmtree(journal_folder(workplace.store, spec), ignore_errors=True)
+    (workplace.store.folder(spec.run_id) / LIVE).unlink(missing_ok=True)
     sweep(workplace.store.folder(spec.run_id))
     return record
 
@@ -163,7 +165,14 @@ def _steps(
     dense = dense_network(spec, plugin, data, store, wanted, report)
     draft.facts["dense_sha256"] = dense.weights_sha256
     journal = _journal(store, spec, data, dense)
-    trial = _trial(spec, method, plugin, data, dense, store, report, journal)
+    before = dense.curve if method.starts == "trained" else ()
+    live = LiveCurve(store.folder(spec.run_id) / LIVE, before)
+
+    def watched(phase: str, share: float) -> None:
+        live.write(calls.curve)
+        report(phase, share)
+
+    trial = _trial(spec, method, plugin, data, dense, store, watched, journal)
     draft.ledger, calls = trial.ledger, calls_of(trial)
 
     try:
@@ -183,7 +192,7 @@ def _steps(
         finally:
             settle(trial)
     finally:
-        draft.curve = (dense.curve if method.starts == "trained" else ()) + tuple(calls.curve)
+        draft.curve = before + tuple(calls.curve)
     if calls.guard.violations:
         raise GuardViolation(calls.guard.violations[0])
     if trial.surgery.weights.active:
