@@ -15,6 +15,7 @@ from bench.journal import interrupt as stopping
 from bench.records.lookup import committed_results
 from bench.records.record import UNFINISHED, Record
 from bench.records.store import Store, Unreadable, each_record, read_records
+from bench.records.text import json_text, one_line, plain
 from bench.runner.executor import Executor
 from bench.runner.forecast import overview, planned_runs
 from bench.runner.jobs import Asked, Job, plan, shard
@@ -22,7 +23,6 @@ from bench.runner.live import LIVE
 from bench.runner.run import Workplace
 from bench.runner.suite import Outcome, check, run_suite
 from bench.runner.workers import Inline
-from bench.text import json_text, one_line, plain
 from bench.tracking.mode import choose_mode
 from bench.tracking.tracker import Published, Tracker
 

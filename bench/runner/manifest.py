@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from bench.imported import is_import
+from bench.plugins.imported import is_import
 from bench.specs.run import RunSpec
 from bench.specs.track import Track
 
