@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
+from bench.data.folder import data_folder
 from bench.errors import BenchError, UsageError
 
 app = typer.Typer(
@@ -32,13 +33,6 @@ Names = Annotated[list[str] | None, typer.Option(help="Name, or several with com
 def _names(values: list[str] | None) -> tuple[str, ...]:
     names = tuple(name for value in values or () for name in value.split(",") if name)
     return names or (("",) if values else ())  # a lone comma is a mistake, not a wish for the default
-
-
-def _data_folder(given: Path | None) -> Path:
-    """`--data`, else `BENCH_DATA`, else the user's cache directory."""
-    from platformdirs import user_cache_path
-
-    return given or Path(os.environ.get("BENCH_DATA") or user_cache_path("bench") / "data")
 
 
 @app.command()
@@ -71,9 +65,9 @@ def run(
     A bare `bench run` prunes LeNet-5 on handwritten digits with hbfp at all the track's targets, seed 0.
     """
     from bench.cli.run_command import Session
-    from bench.runner.jobs import Asked, resolve_device
+    from bench.runner.jobs import RunRequest, resolve_device
 
-    asked = Asked(
+    request = RunRequest(
         methods=_names(method),
         tracks=_names(track),
         targets=tuple(target or ()),
@@ -83,8 +77,8 @@ def run(
         device=resolve_device(device),
         claims=_names(claim),
     )
-    session = Session(store, _data_folder(data), wandb, executor, workers, quiet=as_json)
-    raise typer.Exit(session.run(asked, retry_failed, as_json))
+    session = Session(store, data_folder(data), wandb, executor, workers, quiet=as_json)
+    raise typer.Exit(session.run(request, retry_failed, as_json))
 
 
 @app.command("list")
@@ -110,7 +104,7 @@ def list_(
 
 @app.command()
 def show(
-    name: Annotated[str, typer.Argument(metavar="RUN", help="Run id, or the beginning of it or of its hash.")],
+    name: Annotated[str, typer.Argument(metavar="RUN", help="Run id, its beginning or its hash's, or a record.")],
     store: StoreOption = DEFAULT_STORE,
     as_json: Annotated[bool, typer.Option("--json", help="Print the record.")] = False,
 ) -> None:
@@ -118,9 +112,9 @@ def show(
     from rich.console import Console
 
     from bench.cli.tables import show_record
-    from bench.records.store import Store
+    from bench.records.lookup import find_record
 
-    record = Store(store).find(name)
+    record, _ = find_record(name, store)
     if as_json:
         print(record.to_json(), end="")
     else:
@@ -201,13 +195,14 @@ def verify(
 ) -> None:
     """Run a record's spec again and compare: bitwise on the same kind of CPU, within a stated tolerance elsewhere."""
     from bench.checks.record.rerun import measure_again, run_again
-    from bench.cli.run_command import find_record, plain_progress
+    from bench.cli.run_command import plain_progress
+    from bench.records.lookup import find_record
 
     record, folder = find_record(name, store)
     if measure_only:
-        verdict = measure_again(record, folder / "network.safetensors", _data_folder(data))
+        verdict = measure_again(record, folder / "network.safetensors", data_folder(data))
     else:
-        verdict = run_again(record, _data_folder(data), plain_progress(record.run_id))
+        verdict = run_again(record, data_folder(data), plain_progress(record.run_id))
     print(f"{record.run_id}: {verdict.words()}")
     raise typer.Exit(0 if verdict.equal else 1)
 
@@ -230,7 +225,7 @@ def check(
     if results:
         from bench.checks.record.audit import check_results
 
-        folder = _data_folder(data)
+        folder = data_folder(data)
         raise typer.Exit(check_results(method, files or [], folder if folder.is_dir() else None))
     from bench.checks.method.kit import check_method
 
@@ -244,10 +239,10 @@ def compare(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Hold runs against each other: what differs, results with intervals, ledgers and layers side by side."""
-    from bench.cli.run_command import find_record
     from bench.leaderboard.compare.compare import compare_runs
     from bench.leaderboard.compare.compare_text import as_json as values
     from bench.leaderboard.compare.compare_text import print_comparison
+    from bench.records.lookup import find_record
 
     comparison = compare_runs([find_record(name, store)[0] for name in names])
     if as_json:

@@ -4,7 +4,6 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,12 +11,13 @@ from rich.console import Console
 
 from bench.cli.progress import ProgressDisplay
 from bench.cli.tables import results_table
-from bench.errors import StoreError, unknown_name
+from bench.errors import unknown_name
 from bench.journal import interrupt as stopping
-from bench.records.record import Record, parse_record
+from bench.records.lookup import committed_results
+from bench.records.record import Record
 from bench.records.store import Store, Unreadable, each_record, read_records
 from bench.runner.forecast import overview
-from bench.runner.jobs import Asked, Job, make_plan
+from bench.runner.jobs import Job, RunRequest, make_plan
 from bench.runner.run import Workplace
 from bench.runner.suite import Executor, Outcome, check, run_suite
 from bench.tracking.mode import choose_mode
@@ -26,7 +26,7 @@ from bench.tracking.tracker import Published, Tracker
 if TYPE_CHECKING:
     from bench.leaderboard.verdicts.verdicts import Verdict
 
-__all__ = ["Session", "all_records", "draw_leaderboard", "find_record", "plain_progress", "print_verdicts"]
+__all__ = ["Session", "all_records", "draw_leaderboard", "plain_progress", "print_verdicts"]
 
 
 _STOPPING = "stopping: each run is kept where it is (Ctrl-C again stops at once)"
@@ -34,7 +34,7 @@ _STOPPING = "stopping: each run is kept where it is (Ctrl-C again stops at once)
 
 def all_records(store: Path) -> tuple[list[Record], list[Unreadable]]:
     """Records of the store and the committed results, and what could not be read."""
-    committed, broken = read_records(_committed())
+    committed, broken = read_records(committed_results())
     own, unreadable = read_records(store)
     by_id = {record.run_id: record for record in (*committed, *own)}
     return list(by_id.values()), [*broken, *unreadable]
@@ -55,7 +55,7 @@ def draw_leaderboard(store: Path, out: Path) -> tuple[Path, str]:
     unreadable: list[Unreadable] = []
 
     def records() -> Iterator[Record]:
-        for root in (_committed(), store):
+        for root in (committed_results(), store):
             for each in each_record(root):
                 if isinstance(each, Unreadable):
                     unreadable.append(each)
@@ -65,26 +65,6 @@ def draw_leaderboard(store: Path, out: Path) -> tuple[Path, str]:
 
     page = write_leaderboard(records(), unreadable, out)
     return page, f"{len(drawn)} records ({len(unreadable)} unreadable): {page}"
-
-
-def find_record(name: str, store: Path) -> tuple[Record, Path]:
-    """A record by run id or path, from the store or the committed results, and the folder that it lies in.
-
-    Raises:
-        StoreError: there is none, or it cannot be read.
-    """
-    path = Path(name)
-    if path.is_file():
-        return parse_record(path.read_bytes(), name), path.parent
-    for paths in (store.glob("*/record.json"), _committed().rglob("record.json")):
-        found = {each.parent.name: each for each in sorted(paths) if each.parent.name.startswith(path.name)}
-        if len(found) > 1 and path.name not in found:
-            raise StoreError(f"{name!r} names {len(found)} runs: {', '.join(found)}. Give more of the name.")
-        if found:
-            chosen = found.get(path.name) or next(iter(found.values()))
-            return parse_record(chosen.read_bytes(), str(chosen)), chosen.parent
-    record = Store(store).find(name)
-    return record, Store(store).folder(record.run_id)
 
 
 def print_verdicts(found: Sequence["Verdict"]) -> None:
@@ -112,10 +92,6 @@ def plain_progress(label: str) -> Callable[[str, float], None]:
             print(f"{label}: {phase}", file=sys.stderr, flush=True)
 
     return report
-
-
-def _committed() -> Path:
-    return Path(str(files("bench.leaderboard") / "results"))
 
 
 def _executor(name: str, workers: int) -> Executor:
@@ -146,7 +122,7 @@ class Session:
     workers: int = 1
     quiet: bool = False
 
-    def run(self, asked: Asked, retry_failed: bool = False, as_json: bool = False) -> int:
+    def run(self, request: RunRequest, retry_failed: bool = False, as_json: bool = False) -> int:
         """Runs the plan and reports.
 
         Returns:
@@ -157,8 +133,8 @@ class Session:
         """
         mode = choose_mode(self.wandb, os.environ)
         executor = _executor(self.executor, self.workers)
-        jobs = make_plan(asked)
         workplace = Workplace(Store(self.store), self.data)
+        jobs = make_plan(request, workplace.inputs)
         check(jobs, workplace)
         display = ProgressDisplay(len(jobs))
         tracker = Tracker(mode, self.store, warn=lambda text: display.say(f"warning: {text}"))

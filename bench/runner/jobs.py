@@ -10,20 +10,21 @@ from pydantic import ValidationError
 
 from bench.errors import UsageError, unknown_name
 from bench.plugins import discover
-from bench.runner.manifest import device_class
+from bench.records.hardware import device_class
+from bench.runner.inputs import InputsOf, TrackInputs, inputs_here, with_inputs
 from bench.runner.needs import unmet_need
-from bench.specs.budget import Request, Unit
+from bench.specs.budget import BudgetOverride, Unit
 from bench.specs.claim import Claim, load_claim
-from bench.specs.run import RunSpec, source_sha256
+from bench.specs.run import RunSpec
 from bench.specs.target import Target
 from bench.specs.track import Track, describe, load_track
 from bench.trial.method import Config, Method, Observer
 
-__all__ = ["Asked", "Job", "make_plan", "method_class", "method_classes"]
+__all__ = ["Job", "RunRequest", "make_plan", "method_class", "method_classes"]
 
 
 @dataclass(frozen=True)
-class Asked:
+class RunRequest:
     """A `bench run` command, as it was typed.
 
     Attributes:
@@ -86,54 +87,63 @@ def method_class(name: str) -> type[Method]:
     return found
 
 
-def make_plan(asked: Asked) -> list[Job]:
+def make_plan(request: RunRequest, inputs_of: InputsOf = inputs_here) -> list[Job]:
     """The jobs of a command, methods together, seeds apart, each run once.
+
+    Args:
+        request: the command.
+        inputs_of: what a track's network and images are, which a run's id goes by; by default the images are looked for
+            in the default data folder.
 
     Raises:
         UsageError: a name, a setting, a target, a budget or a track file is wrong.
+        DataError: a track's images are missing or damaged.
     """
-    if asked.claims:
-        return [job for name in dict.fromkeys(asked.claims) for job in _claimed(load_claim(name), name, asked)]
-    wanted = asked.methods or ("hbfp",)
+    if request.claims:
+        claims = dict.fromkeys(request.claims)
+        return [job for name in claims for job in _claimed(load_claim(name), name, request, inputs_of)]
+    wanted = request.methods or ("hbfp",)
     names = tuple(method_classes()) if "all" in wanted else tuple(dict.fromkeys(wanted))
     methods = {name: method_class(name) for name in names}
-    configs = _configs(methods, asked.settings)
+    configs = _configs(methods, request.settings)
     observers = _observers(methods.values())
     jobs: dict[str, Job] = {}
-    for track_name in dict.fromkeys(asked.tracks or ("digits-lenet5",)):
-        track, unit = _budgeted(load_track(track_name), asked.budget)
+    for track_name in dict.fromkeys(request.tracks or ("digits-lenet5",)):
+        track, unit = _budgeted(load_track(track_name), request.budget)
+        inputs: TrackInputs | None = None
         for name, method in methods.items():
             if missing := unmet_need(method, track):
                 if "all" in wanted:
                     continue
                 raise UsageError(missing)
-            for target in _targets(method, track, asked):
-                for seed in asked.seeds or (0,):
-                    spec = _spec(method, configs[name], track, unit, target, seed, asked)
-                    jobs[spec.run_id] = Job(spec, _command(spec, method, track_name, asked), observers)
+            for target in _targets(method, track, request):
+                for seed in request.seeds or (0,):
+                    inputs = inputs or inputs_of(track, request.device)
+                    spec = _spec(method, configs[name], track, unit, target, seed, request, inputs)
+                    jobs[spec.run_id] = Job(spec, _command(spec, method, track_name, request), observers)
     if not jobs:
         raise UsageError("nothing to run: no target fits these methods. Give one with --target.")
     return list(jobs.values())
 
 
-def _claimed(claim: Claim, given: str, asked: Asked) -> list[Job]:
+def _claimed(claim: Claim, given: str, request: RunRequest, inputs_of: InputsOf) -> list[Job]:
     """The jobs of a claim: its method and rivals at the targets of its numbers, and the `dense` control."""
     for option, value in (
-        ("--track", asked.tracks),
-        ("--budget", asked.budget),
-        ("--set", asked.settings),
+        ("--track", request.tracks),
+        ("--budget", request.budget),
+        ("--set", request.settings),
     ):
         if value:
             raise UsageError(f"{option} does not go with --claim: a claim brings its own. Leave one of them out.")
     every = (*claim.methods, "dense")
-    if wrong := [name for name in asked.methods if name not in every]:
+    if wrong := [name for name in request.methods if name not in every]:
         raise unknown_name(f"method of claim {claim.name}", wrong[0], every)
-    targets = [str(Target.parse(text)) for text in asked.targets]
+    targets = [str(Target.parse(text)) for text in request.targets]
     if wrong := [text for text in targets if text not in claim.track.targets]:
         raise unknown_name(f"target of claim {claim.name}", wrong[0], claim.track.targets)
-    methods = {name: method_class(name) for name in every if name in (asked.methods or every)}
+    methods = {name: method_class(name) for name in every if name in (request.methods or every)}
     configs = _configs(methods, claim.setting_words() if claim.method in methods else ())
-    observers = _observers(methods.values())
+    observers, inputs = _observers(methods.values()), inputs_of(claim.track, request.device)
     jobs: dict[str, Job] = {}
     for name, method in methods.items():
         if missing := unmet_need(method, claim.track):
@@ -142,51 +152,60 @@ def _claimed(claim: Claim, given: str, asked: Asked) -> list[Job]:
         for text in dict.fromkeys(named) if name != "dense" else ["none"]:
             if targets and text not in targets and name != "dense":
                 continue
-            for seed in asked.seeds or claim.seeds:
-                spec = _spec(method, configs[name], claim.track, "dense_epochs", Target.parse(text), seed, asked)
+            for seed in request.seeds or claim.seeds:
+                target = Target.parse(text)
+                spec = _spec(method, configs[name], claim.track, "dense_epochs", target, seed, request, inputs)
                 words = ["bench", "run", "--claim", given, "--method", name, "--seed", str(seed)]
                 words += ["--target", text] if name != "dense" else []
-                words += ["--device", asked.device] if asked.device != "cpu" else []
+                words += ["--device", request.device] if request.device != "cpu" else []
                 jobs[spec.run_id] = Job(spec, shlex.join(words), observers)
     return list(jobs.values())
 
 
 def _spec(
-    method: type[Method], config: dict[str, Any], track: Track, unit: Unit, target: Target, seed: int, asked: Asked
+    method: type[Method],
+    config: dict[str, Any],
+    track: Track,
+    unit: Unit,
+    target: Target,
+    seed: int,
+    request: RunRequest,
+    inputs: TrackInputs,
 ) -> RunSpec:
     if not 0 <= seed < 2**63:
         raise UsageError(f"seed {seed} is out of range. Use 0 to 2**63 - 1.")
-    return RunSpec(
+    spec = RunSpec(
         method=method.name,
         config=config,
-        method_sha256=source_sha256(method.__module__),
+        method_sha256="",
         track=track,
         unit=unit,
         target=target,
         seed=seed,
-        device=asked.device,
-        device_class=device_class(asked.device),
+        device=request.device,
+        device_class=device_class(request.device),
     )
+    return with_inputs(spec, method, inputs)
 
 
 def _observers(methods: Iterable[type[Method]]) -> tuple[type[Observer], ...]:
     return tuple(dict.fromkeys(each for method in methods for each in method.observers))
 
 
-def _targets(method: type[Method], track: Track, asked: Asked) -> list[Target]:
+def _targets(method: type[Method], track: Track, request: RunRequest) -> list[Target]:
     """The targets that a method is run at: those of the command, else the track's own for its kind."""
     if method.targets == "none":
         return [Target("none")]
-    wanted = [Target.parse(text) for text in asked.targets] if asked.targets else list(track.parsed_targets)
+    wanted = [Target.parse(text) for text in request.targets] if request.targets else list(track.parsed_targets)
     if any(target.measure == "none" for target in wanted):
         raise UsageError(f"target none is for the dense control; {method.name} needs macs=R, params=R or auto.")
     unstructured = method.kind == "unstructured"
-    measures = {"params"} if unstructured else {"macs", "params"} if asked.targets else {"macs"}
-    if method.targets == "any" and (unstructured or asked.targets):
+    measures = {"params"} if unstructured else {"macs", "params"} if request.targets else {"macs"}
+    if method.targets == "any" and (unstructured or request.targets):
         measures.add("auto")
     fitting = [target for target in wanted if target.measure in measures]
-    named = "all" not in asked.methods
-    if not fitting and named and (asked.targets or len(asked.methods) <= 1):
+    named = "all" not in request.methods
+    if not fitting and named and (request.targets or len(request.methods) <= 1):
         raise UsageError(
             f"{method.name} is {method.kind} and cannot be run at {', '.join(str(t) for t in wanted)}. "
             f"Give --target {'params=0.1' if unstructured else 'macs=0.5'}."
@@ -197,12 +216,12 @@ def _targets(method: type[Method], track: Track, asked: Asked) -> list[Target]:
 def _budgeted(track: Track, text: str | None) -> tuple[Track, Unit]:
     if text is None:
         return track, "dense_epochs"
-    request = Request.parse(text)
-    if request.amount is not None:
-        return track.scaled(request.amount, request.unit), request.unit
-    if request.unit == "device_seconds" and track.budget.device_seconds is None:
+    override = BudgetOverride.parse(text)
+    if override.amount is not None:
+        return track.scaled(override.amount, override.unit), override.unit
+    if override.unit == "device_seconds" and track.budget.device_seconds is None:
         raise UsageError(f"track {track.name!r} has no budget in device_seconds. Give one: --budget 600s.")
-    return track, request.unit
+    return track, override.unit
 
 
 def _configs(methods: dict[str, type[Method]], settings: Sequence[str]) -> dict[str, dict[str, Any]]:
@@ -248,15 +267,15 @@ def _json(text: str) -> Any:
         return text
 
 
-def _command(spec: RunSpec, method: type[Method], track: str, asked: Asked) -> str:
+def _command(spec: RunSpec, method: type[Method], track: str, request: RunRequest) -> str:
     """The exact command that makes one row again."""
     words = ["bench", "run", "--method", spec.method, "--track", track, "--seed", str(spec.seed)]
     if spec.target.measure != "none":
         words += ["--target", str(spec.target)]
-    if asked.budget is not None:
-        words += ["--budget", asked.budget]
-    if asked.device != "cpu":
-        words += ["--device", asked.device]
+    if request.budget is not None:
+        words += ["--budget", request.budget]
+    if request.device != "cpu":
+        words += ["--device", request.device]
     for name, field in method.Config.model_fields.items():
         if spec.config[name] != field.default:
             words += ["--set", f"{name}={spec.config[name]}"]

@@ -9,7 +9,7 @@ import pytest
 from pydantic import Field
 
 from bench import Config, Method, Trial, UsageError
-from bench.runner.jobs import Asked, Job, make_plan, method_classes
+from bench.runner.jobs import Job, RunRequest, make_plan, method_classes
 
 
 class SettingsOfEveryKind(Config):
@@ -36,7 +36,7 @@ class Settable(Method):
 @pytest.fixture
 def plan(smoke_track: Path) -> Callable[..., list[Job]]:
     """`plan(methods=("l1",), ...)` on the smoke track."""
-    return lambda **asked: make_plan(Asked(**{"tracks": (str(smoke_track),), **asked}))
+    return lambda **asked: make_plan(RunRequest(**{"tracks": (str(smoke_track),), **asked}))
 
 
 def labels(jobs: list[Job]) -> list[str]:
@@ -75,7 +75,7 @@ def test_unstructured_methods_take_sizes_in_parameters_and_auto_only_with_a_cons
 ) -> None:
     track = tmp_path / "both.toml"
     track.write_text(smoke_track.read_text().replace('"macs=0.25"', '"params=0.1", "auto"'))
-    jobs = make_plan(Asked(("all",), (str(track),)))
+    jobs = make_plan(RunRequest(("all",), (str(track),)))
     targets = {name: [str(j.spec.target) for j in jobs if j.spec.method == name] for name in method_classes()}
     assert targets["olmp"] == ["params=0.1", "auto"]
     assert targets["magnitude"] == targets["random-weights"] == ["params=0.1"]
@@ -93,7 +93,7 @@ def test_a_command_makes_its_one_row_again(plan: Callable[..., list[Job]], smoke
         words = shlex.split(job.command)
         options = list(zip(words[2::2], words[3::2], strict=True))
         values = {key: tuple(value for name, value in options if name == key) for key, _ in options}
-        again = Asked(
+        again = RunRequest(
             methods=values["--method"],
             tracks=values["--track"],
             targets=values["--target"],

@@ -5,7 +5,9 @@ them. Nothing here judges; that is what the checks do.
 """
 
 import re
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from functools import cached_property
 from importlib.resources import files
 from pathlib import Path
@@ -18,10 +20,11 @@ from bench.networks.base import Network
 from bench.plugins import registered
 from bench.records.record import Record
 from bench.records.store import Store
-from bench.runner.jobs import Asked, Job, make_plan
+from bench.runner.inputs import Device, with_inputs
+from bench.runner.jobs import Job, RunRequest, make_plan
 from bench.runner.run import Workplace, execute
 from bench.specs.budget import Unit
-from bench.specs.run import RunSpec, source_sha256
+from bench.specs.run import RunSpec
 from bench.specs.target import Target
 from bench.specs.track import Track, load_track
 from bench.trial.method import Method
@@ -47,9 +50,8 @@ def check_track(name: str) -> Track:
 class _SmallWorkplace(Workplace):
     """Serves the first few images of a track's data set; in the data sets used here these mix the classes."""
 
-    def data(self, spec: RunSpec) -> Data:
-        track = spec.track
-        key = (track.dataset, track.validation.images, track.validation.seed, spec.device)
+    def data_of(self, track: Track, device: Device) -> Data:
+        key = (track.dataset, track.validation.images, track.validation.seed, device)
         if key not in self.loaded:
             source = dataset(track.dataset)
             train, test = (
@@ -57,8 +59,7 @@ class _SmallWorkplace(Workplace):
                 for part, count in zip(source.load(self.data_folder), _IMAGES[track.dataset], strict=True)
                 if isinstance(part, Images)
             )
-            device = train.pixels.device
-            self.loaded[key] = split_images(source, train, test, track.validation, device)
+            self.loaded[key] = split_images(source, train, test, track.validation, train.pixels.device)
         return self.loaded[key]
 
 
@@ -84,9 +85,9 @@ class Case:
         Raises:
             UsageError: one is unknown or wrong.
         """
-        asked = Asked(methods=(self.method.name,), targets=(str(self.target(0.5)),), settings=self.settings)
+        request = RunRequest(methods=(self.method.name,), targets=(str(self.target(0.5)),), settings=self.settings)
         with registered("bench.methods", "bench.methods", Method, self.method):
-            return make_plan(asked)[0].spec.config
+            return make_plan(request)[0].spec.config
 
     def target(self, ratio: float) -> Target:
         """The target for a size, in the measure that fits the method's kind."""
@@ -131,16 +132,24 @@ class Case:
     ) -> RunSpec:
         """What `run` runs, with the same arguments."""
         method = method or self.method
-        return RunSpec(method.name, self.config, source_sha256(method.__module__), track, unit, target, seed)
+        spec = RunSpec(method.name, self.config, "", track, unit, target, seed)
+        with self._registered(method):
+            filled = with_inputs(spec, method, self._workplaces[0].inputs(track, "cpu"))
+        return replace(filled, sources={})  # a class made from the method stands for it: its module is another
 
     def execute(self, spec: RunSpec, method: type[Method], again: bool = False) -> Record:
         """Runs `spec` with the class `method`, every time; what a stopped run left in the store is taken up."""
+        with self._registered(method):
+            job = Job(spec, f"bench check {self.method.name}", tuple(method.observers))
+            return execute(job, self._workplaces[again])
+
+    @contextmanager
+    def _registered(self, method: type[Method]) -> Iterator[None]:
         with ExitStack() as stack:
             stack.enter_context(registered("bench.methods", "bench.methods", Method, method))
             for network in (Narrow, Unprunable):
                 stack.enter_context(registered("bench.networks", "bench.networks", Network, network))
-            job = Job(spec, f"bench check {self.method.name}", tuple(method.observers))
-            return execute(job, self._workplaces[again])
+            yield
 
     def finished(self, track: Track, target: Target, **how: Any) -> Record:
         """The record of a run (see `run`) that came to its end.
