@@ -152,19 +152,28 @@ class HBFP(Method):
     reference = "Basha et al. 2024, arXiv 2102.00160"
     targets = "any"
     observers = (FilterNorms,)
+    needs = frozenset({"dense-history"})
     Config = HBFPConfig
 
     def prune(self, trial: Trial) -> None:
         """Rounds of pair, optimise, drop and retrain, until the target is met."""
         config: HBFPConfig = trial.config
         history, best = trial.history, 0.0
-        rounds = self._rounds(trial)
+        # no more rounds than leave each training a batch
+        shares = [share for share in (config.optimise, config.retrain) if share]
+        batches = trial.ledger.pruning * trial.ledger.budget.dense_epoch_macs / (3 * trial.surgery.macs)
+        batches /= trial.batch_size
+        seconds = trial.ledger.budget.unit == "device_seconds"
+        most = 100 if seconds else max(1, int(min(shares, default=1) * batches))
+        rounds = min(self._rounds(trial), most)
+        done = 0
         while True:
+            done += 1
             # 1. pairs of filters with similar histories (section "filter selection")
             groups = [g for g in trial.surgery.groups if config.groups == "all" or len(g.layers) == 1]
             pairings = self._pair(trial, history, groups)
             keep = {g.name: _kept(g.width, pairings[g.name].dropped) for g in groups}
-            last = self._last(trial, keep)
+            last = self._last(trial, keep) or (done == most and trial.target.has_size)
             if last and trial.target.has_size:
                 keep = trial.surgery.fit({name: pairing.ranking for name, pairing in pairings.items()})
             # 2. optimise: raise the similarity within pairs

@@ -211,6 +211,22 @@ class Small(nn.Module):
         return self.fc(self.bn2(self.conv2(hidden)).relu().mean((2, 3)))
 
 
+@pytest.fixture
+def with_weights(make_trial: Callable[..., Trial]) -> Callable[..., Trial]:
+    """`with_weights(conv1_weight=..., target=...)`: `make_trial` on `Small` with these parameters, broadcast."""
+
+    def make(target: str = "macs=0.5", **weights: Tensor) -> Trial:
+        with torch.random.fork_rng(), torch.no_grad():
+            torch.manual_seed(0)
+            network = Small()
+            for name, value in weights.items():
+                parameter = network.get_parameter(name.replace("_", "."))
+                parameter.copy_(value.expand_as(parameter))
+        return make_trial(network, target=target)
+
+    return make
+
+
 @pytest.fixture(scope="session")
 def patterns() -> Data:
     """`Patterns`, split: 96 training, 32 validation, 40 test images."""

@@ -262,11 +262,11 @@ def gate(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of Markdown.")] = False,
 ) -> None:
     """Hold a store against a baseline, for CI: exit code 1 if sizes changed, accuracy fell, or nothing was compared."""
-    from bench.leaderboard.compare.gate import Rule, hold
+    from bench.leaderboard.compare.gate import Rule, run_gate
     from bench.leaderboard.compare.gate_text import as_json as values
     from bench.leaderboard.compare.gate_text import as_markdown
 
-    found = hold(baseline, store, Rule(margin, limit), _names(track), _names(method))
+    found = run_gate(baseline, store, Rule(margin, limit), _names(track), _names(method))
     print(json.dumps(values(found), indent=1) if as_json else as_markdown(found), end="\n" if as_json else "")
     raise typer.Exit(0 if found.holds else 1)
 

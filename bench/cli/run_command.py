@@ -17,14 +17,14 @@ from bench.records.lookup import committed_results
 from bench.records.record import Record
 from bench.records.store import Store, Unreadable, each_record, read_records
 from bench.runner.forecast import overview
-from bench.runner.jobs import Job, RunRequest, make_plan
+from bench.runner.jobs import Job, RunRequest, plan
 from bench.runner.run import Workplace
 from bench.runner.suite import Executor, Outcome, check, run_suite
 from bench.tracking.mode import choose_mode
 from bench.tracking.tracker import Published, Tracker
 
 if TYPE_CHECKING:
-    from bench.leaderboard.verdicts.verdicts import Verdict
+    from bench.leaderboard.verdicts.verdicts import ClaimVerdict
 
 __all__ = ["Session", "all_records", "draw_leaderboard", "plain_progress", "print_verdicts"]
 
@@ -67,7 +67,7 @@ def draw_leaderboard(store: Path, out: Path) -> tuple[Path, str]:
     return page, f"{len(drawn)} records ({len(unreadable)} unreadable): {page}"
 
 
-def print_verdicts(found: Sequence["Verdict"]) -> None:
+def print_verdicts(found: Sequence["ClaimVerdict"]) -> None:
     """Verdicts as a table; below it why they are what they are and, for what was not run, the command."""
     from bench.leaderboard.verdicts.verdict_columns import verdict_table
 
@@ -134,10 +134,13 @@ class Session:
         mode = choose_mode(self.wandb, os.environ)
         executor = _executor(self.executor, self.workers)
         workplace = Workplace(Store(self.store), self.data)
-        jobs = make_plan(request, workplace.inputs)
+        made = plan(request, workplace.inputs)
+        jobs = made.jobs
         check(jobs, workplace)
         display = ProgressDisplay(len(jobs))
         tracker = Tracker(mode, self.store, warn=lambda text: display.say(f"warning: {text}"))
+        for unfit in made.left_out:
+            display.say(f"left out on {unfit.track}: {unfit.reason}")
         for line in overview(jobs, workplace.store, read_records(self.store)[0], retry_failed).lines(self.workers):
             display.say(line)
         outcomes: list[Outcome] = []

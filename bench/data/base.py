@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from bench.plugins import discover
+from bench.specs.code import source_sha256
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -65,6 +66,8 @@ class Dataset(abc.ABC):
         flip: whether a left-right flip leaves the label as it is.
         streamed: whether the images stay in files (`ImageFiles`); they are then read as RGB (grey where `channels` is
             1), scaled and cropped.
+        held_out: how many images at the end of the training part are the validation split; 0 where the track carves
+            it. Known once `load` was called.
         margin: of streamed images: evaluation scales an image until it covers so many times `size`, and takes the
             centre; 1 cuts off only what does not have the shape of `size`.
     """
@@ -80,6 +83,7 @@ class Dataset(abc.ABC):
     flip: ClassVar[bool] = False
     streamed: ClassVar[bool] = False
     margin: ClassVar[float] = 8 / 7
+    held_out: ClassVar[int] = 0
 
     @property
     def height(self) -> int:
@@ -95,6 +99,10 @@ class Dataset(abc.ABC):
     def shape(self) -> tuple[int, int, int]:
         """The shape of an image, `(channels, height, width)`."""
         return self.channels, self.height, self.width
+
+    def code_sha256(self) -> str:
+        """Hash over the code of the data set's own, which reads its images."""
+        return source_sha256(type(self).__module__)
 
     @abc.abstractmethod
     def load(self, folder: Path) -> tuple[Images, Images] | tuple[ImageFiles, ImageFiles]:

@@ -12,17 +12,18 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from bench.data.augmentation import draw_moves, moved
 from bench.data.base import Dataset, ImageFiles, Images, dataset
 from bench.data.hashes import files_sha256
-from bench.data.stratify import stratified_draw
+from bench.data.own import dataset_of
+from bench.data.stratify import mixed, stratified_draw
 from bench.data.streaming import StreamedSplit
 from bench.errors import DataError, UsageError
 from bench.specs.digest import digest
-from bench.specs.sources import source_sha256
 from bench.specs.track import Recipe, Track, Validation
 
 __all__ = [
@@ -205,7 +206,7 @@ def check_augmentation(track: Track) -> Dataset:
     Raises:
         UsageError: the data set is unknown, or cannot.
     """
-    source = dataset(track.dataset)
+    source = dataset_of(track)
     asked = track.dense.augment + track.finetune.augment
     if not source.flip and "flip" in asked:
         raise UsageError(
@@ -231,7 +232,7 @@ def split_images(source: Dataset, train: Images, test: Images, validation: Valid
     """
     for part in (train, test):
         _check(source, part)
-    drawn, rest = map(torch.tensor, stratified_draw(train.labels.tolist(), validation.images, validation.seed))
+    drawn, rest = map(torch.tensor, _validation(source, train.labels, validation))
 
     def placed(pixels: Tensor, labels: Tensor) -> Split:
         on_device = pixels.to(device).contiguous(memory_format=torch.channels_last)
@@ -261,7 +262,7 @@ def split_files(
     """
     for part in (train, test):
         _check_labels(source, part.labels)
-    drawn, rest = stratified_draw(train.labels.tolist(), validation.images, validation.seed)
+    drawn, rest = _validation(source, train.labels, validation)
 
     def chosen(part: ImageFiles, places: Sequence[int]) -> StreamedSplit:
         names, labels = tuple(part.names[place] for place in places), part.labels[torch.tensor(places)]
@@ -283,18 +284,33 @@ def split_files(
         classes=source.classes,
         shape=source.shape,
         normaliser=Normaliser(source.mean, source.std, device),
-        decoding=digest([source.margin, source_sha256(type(source).__module__)]),
+        decoding=digest([source.margin, source.code_sha256()]),
     )
 
 
 def _contents(source: Dataset, part: ImageFiles) -> list[str]:
-    """Hash of each file's content; says so where many must be read."""
+    """Hash of each image's file; says so where many must be read. Of images that lie in no files, of their pixels."""
+    if part.read is not None:
+        return [hashlib.sha256(np.asarray(part.read(name)).tobytes()).hexdigest() for name in part.names]
 
     def report(done: int, files: int) -> None:
         if files > _SAID_FROM:
             print(f"data set {source.name!r}: {done:,} of {files:,} images read, to know them again", file=sys.stderr)
 
     return files_sha256(part.root, part.names, report)
+
+
+def _validation(source: Dataset, labels: Tensor, validation: Validation) -> tuple[list[int], list[int]]:
+    """Places of the validation images in the training part, and of the others: drawn, or those that it holds out."""
+    if not source.held_out:
+        return stratified_draw(labels.tolist(), validation.images, validation.seed)
+    if validation.images != source.held_out:
+        raise UsageError(
+            f"validation.images = {validation.images}, and data set {source.name!r} has {source.held_out} validation "
+            f"images of its own. Write validation.images = {source.held_out}."
+        )
+    first = len(labels) - source.held_out
+    return mixed(range(first, len(labels)), validation.seed), mixed(range(first), validation.seed)
 
 
 def steps_per_epoch(images: int, batch_size: int) -> int:

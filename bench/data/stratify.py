@@ -5,11 +5,16 @@ Not for training: the order of an epoch comes from the run's seed, in `bench.dat
 
 import hashlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from bench.errors import UsageError
 
-__all__ = ["stratified_draw"]
+__all__ = ["mixed", "stratified_draw"]
+
+
+def mixed(places: Iterable[int], seed: int) -> list[int]:
+    """Places in the order of the SHA-256 of `f"{seed}:{place}"`."""
+    return sorted(places, key=lambda place: hashlib.sha256(f"{seed}:{place}".encode()).digest())
 
 
 def stratified_draw(labels: Sequence[int], images: int, seed: int) -> tuple[list[int], list[int]]:
@@ -39,7 +44,7 @@ def stratified_draw(labels: Sequence[int], images: int, seed: int) -> tuple[list
         left[label] += 1
 
     drawn, rest = [], []
-    for place in sorted(range(len(labels)), key=lambda place: hashlib.sha256(f"{seed}:{place}".encode()).digest()):
+    for place in mixed(range(len(labels)), seed):
         if left[labels[place]]:
             left[labels[place]] -= 1
             drawn.append(place)

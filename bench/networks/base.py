@@ -79,7 +79,8 @@ class Network(abc.ABC):
         reference: the paper or code that the form follows.
         prunable: `fnmatch` patterns of the layers whose outputs may be pruned; None: every convolution.
         input: the input and the classes that the network is known for.
-        weights: file that `build` takes its weights from, where it does: its content is part of what a run is.
+        weights: file that `build` takes its weights from, where it does: its content is part of what a run is. Weights
+            that a track gives are the track's.
     """
 
     name: str
@@ -105,7 +106,7 @@ class Network(abc.ABC):
         Raises:
             UsageError: a parameter belongs to a module that has no `reset_parameters`. Nothing was changed.
         """
-        left = [name for name, module in network.named_modules() if module._parameters and not _reset(module)]
+        left = [name for name, module in network.named_modules() if module._parameters and not reset(module)]
         if left:
             raise UsageError(
                 f"{self.name}: no reset_parameters() in {', '.join(left)}. Override initialise() to set them."
@@ -130,7 +131,7 @@ class Network(abc.ABC):
         return any(fnmatch.fnmatchcase(layer, pattern) for pattern in self.prunable)
 
 
-def _reset(module: nn.Module) -> object:
+def reset(module: nn.Module) -> object:
     """The module's own way to reset itself, if any (`nn.MultiheadAttention`'s has an underscore)."""
     return getattr(module, "reset_parameters", None) or getattr(module, "_reset_parameters", None)
 
@@ -138,9 +139,9 @@ def _reset(module: nn.Module) -> object:
 def reset_modules(network: nn.Module) -> None:
     """Call `reset_parameters` of every module that has it, children before their parents."""
     for module in reversed(list(network.modules())):
-        reset = _reset(module)
-        if callable(reset):
-            reset()
+        anew = reset(module)
+        if callable(anew):
+            anew()
 
 
 def he_normal(network: nn.Module) -> None:

@@ -13,8 +13,10 @@ from torch import nn
 
 from bench.data.hashes import file_sha256
 from bench.errors import UsageError
+from bench.imported import module_of
 from bench.networks.base import Network, NetworkSpec
-from bench.specs.sources import Source, source_of
+from bench.networks.own import OwnNetwork
+from bench.specs.code import Source, library_of, source_of
 
 __all__ = ["NetworkIdentity", "network_identity"]
 
@@ -32,29 +34,46 @@ class NetworkIdentity:
     weights_sha256: str | None = None
 
 
-def network_identity(plugin: Network, spec: NetworkSpec) -> NetworkIdentity:
+def network_identity(plugin: Network, spec: NetworkSpec, weights: Path | None = None) -> NetworkIdentity:
     """The identity of a network for images and labels of this kind.
 
-    Given weights are those of the file that the plugin names (`Network.weights`). A plugin outside this package that
-    builds or initialises its network itself may read files without naming them: parameters that two seeds leave equal,
-    and that are no constant, are taken as given.
+    Given weights are those of the file that the track or the plugin names (`Network.weights`). A network that a user
+    builds or initialises may read files without naming them: parameters that two seeds leave equal, and that are no
+    constant, are taken as given.
+
+    Args:
+        plugin: the network.
+        spec: what it is built for.
+        weights: file of trained weights that the track gives.
 
     Raises:
-        UsageError: the plugin has no source that can be read, or its weights' file cannot be.
+        UsageError: the network has no source that can be read, or its weights' file cannot be.
     """
-    cls = type(plugin)
-    folder = getattr(plugin, "folder", None)
-    source = source_of(cls.__module__, folder if isinstance(folder, Path) else None, with_libraries=True)
-    given = []
-    if plugin.weights is not None:
-        if not Path(plugin.weights).is_file():
-            raise UsageError(f"network {plugin.name!r}: its file of weights {str(plugin.weights)!r} does not exist.")
-        given.append(file_sha256(Path(plugin.weights)))
-    own_way = cls.build is not Network.build or cls.initialise is not Network.initialise
-    if own_way and not cls.__module__.startswith("bench.networks.") and (fixed := _fixed(plugin, spec)):
+    files = [path for path in (plugin.weights, weights) if path is not None]
+    if missing := [str(path) for path in files if not Path(path).is_file()]:
+        raise UsageError(f"weights {missing[0]}: there is no such file. Give the file of a state_dict.")
+    given = [file_sha256(Path(path)) for path in files]
+    if weights is None and _may_read_files(plugin) and (fixed := _fixed(plugin, spec)):
         given.append(fixed)
-    weights = hashlib.sha256("\n".join(given).encode()).hexdigest() if given else None
-    return NetworkIdentity(source, weights)
+    digest = hashlib.sha256("\n".join(given).encode()).hexdigest() if given else None
+    return NetworkIdentity(_source(plugin), digest)
+
+
+def _source(plugin: Network) -> Source:
+    if not isinstance(plugin, OwnNetwork):
+        return source_of(type(plugin).__module__, with_libraries=True)
+    module = module_of(plugin.name, plugin.root).__name__
+    if plugin.file is not None:
+        folder, label = plugin.file.resolve().parent, plugin.file.name
+        return source_of(module, folder, with_libraries=True, label=label)
+    folder = (plugin.root or Path()).resolve()
+    return library_of(module, folder) or source_of(module, folder, with_libraries=True)
+
+
+def _may_read_files(plugin: Network) -> bool:
+    cls = type(plugin)
+    own_way = cls.build is not Network.build or cls.initialise is not Network.initialise
+    return own_way and (isinstance(plugin, OwnNetwork) or not cls.__module__.startswith("bench.networks."))
 
 
 def _fixed(plugin: Network, spec: NetworkSpec) -> str:

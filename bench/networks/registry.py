@@ -1,10 +1,18 @@
-"""Networks by name: those in this folder, those of other distributions, and `timm:NAME`."""
+"""Networks by name: those in this folder, those of other distributions, `timm:NAME`, and a user's own files."""
 
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from bench.errors import UsageError
+from bench.imported import is_import
 from bench.networks.base import Network
+from bench.networks.own import OwnNetwork
 from bench.networks.timm import TimmNetwork
 from bench.plugins import Discovered, discover
+from bench.specs.track import Track
 
-__all__ = ["all_networks", "names", "network"]
+__all__ = ["all_networks", "names", "network", "network_of"]
 
 TIMM = "timm:"
 
@@ -13,14 +21,33 @@ def _found() -> Discovered:
     return discover("bench.networks", "bench.networks", Network)
 
 
-def network(name: str) -> Network:
-    """The network called `name`; `timm:NAME` is timm's model NAME, without pretrained weights.
+def network_of(track: Track) -> Network:
+    """The network of a track; weights that a track gives are not read.
 
     Raises:
-        UsageError: there is none; the near names are listed.
+        UsageError: see `network`.
+    """
+    return network(track.network, track.settings, track.root)
+
+
+def network(name: str, settings: Mapping[str, Any] | None = None, root: Path | None = None) -> Network:
+    """The network called `name`.
+
+    Args:
+        name: of a plugin; `timm:NAME` for timm's model NAME, without pretrained weights; `FILE.py:CLASS` or
+            `package.module:function` for one's own.
+        settings: of timm's model, or of the constructor of one's own.
+        root: the folder that a file's path begins in.
+
+    Raises:
+        UsageError: there is none; the near names are listed. Or it takes no settings.
     """
     if name.startswith(TIMM):
-        return TimmNetwork(name.removeprefix(TIMM))
+        return TimmNetwork(name.removeprefix(TIMM), settings)
+    if is_import(name):
+        return OwnNetwork(name, settings, root)
+    if settings:
+        raise UsageError(f"network {name!r} takes no settings: only timm's models and networks of one's own do.")
     found: Network = _found().get(name)()
     return found
 

@@ -1,8 +1,9 @@
 """Any model of the timm library, as `timm:NAME`. Nothing is downloaded: weights are always fresh."""
 
 import difflib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -36,7 +37,7 @@ class TimmNetwork(Network):
         UsageError: timm knows no such model; the near names are listed.
     """
 
-    def __init__(self, model: str) -> None:
+    def __init__(self, model: str, settings: Mapping[str, Any] | None = None) -> None:
         import timm
 
         if not timm.is_model(model):
@@ -44,6 +45,7 @@ class TimmNetwork(Network):
             hint = f"Near names: {', '.join(near)}." if near else "timm.list_models() lists them."
             raise UsageError(f"timm {timm.__version__} has no model {model!r}. {hint}")
         self.model = model
+        self.settings = dict(settings or {})
         self.name = f"timm:{model}"
         self.summary = f"timm's {model}, without pretrained weights"
         self.reference = "https://github.com/huggingface/pytorch-image-models"
@@ -56,7 +58,7 @@ class TimmNetwork(Network):
     def construct(self, spec: NetworkSpec) -> nn.Module:
         import timm
 
-        settings = {"pretrained": False, "num_classes": spec.classes, "in_chans": spec.channels}
+        settings = {**self.settings, "pretrained": False, "num_classes": spec.classes, "in_chans": spec.channels}
         if spec.shape[1:] != self.input.shape[1:]:
             try:
                 return timm.create_model(self.model, img_size=(spec.height, spec.width), **settings)

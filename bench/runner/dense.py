@@ -20,6 +20,7 @@ from bench.data.splits import Data
 from bench.errors import BenchError, StoreError
 from bench.measure.network import tensors_sha256
 from bench.networks.base import Network
+from bench.networks.weights import load_weights
 from bench.records.lookup import committed_results
 from bench.records.record import Point, Spent
 from bench.records.store import Store
@@ -30,14 +31,14 @@ from bench.specs.budget import Amount
 from bench.specs.changes import changed_inputs, flat, inputs_of
 from bench.specs.digest import digest
 from bench.specs.run import RunSpec
-from bench.specs.sources import definition_sha256
+from bench.specs.code import definition_sha256
 from bench.specs.track import deciding_fields
 from bench.trial.method import Epoch, History, Observer
 
 __all__ = ["Dense", "build", "changed_since", "committed_dense", "dense_key", "dense_network"]
 
 Report = Callable[[str, float], None]
-_RECIPE = ("recipe", "prunable", "threads", "precision", "device")
+_RECIPE = ("settings", "recipe", "prunable", "threads", "precision", "device")
 
 
 @dataclass(frozen=True)
@@ -89,20 +90,21 @@ def committed_dense() -> Path:
 def dense_inputs(spec: RunSpec) -> dict[str, Any]:
     """Everything that the dense network depends on, the machine aside, as JSON values."""
     track = deciding_fields(spec.track.model_dump(mode="json"))
-    return {
+    inputs = {
         "protocol": spec.protocol,
         "network": spec.track.network,
+        "settings": spec.track.settings,
         "network_sha256": spec.network_sha256,
         "weights_sha256": spec.weights_sha256,
         "data_sha256": spec.data_sha256,
         "data_fingerprint": spec.data_fingerprint,
-        "recipe": track["dense"],
-        "prunable": track.get("prunable"),
         "threads": spec.track.threads,
-        "seed": spec.seed,
         "precision": spec.precision,
         "device": spec.device,
     }
+    if spec.track.weights is not None:  # nothing is drawn or trained
+        return inputs
+    return inputs | {"recipe": track["dense"], "prunable": track.get("prunable"), "seed": spec.seed}
 
 
 def dense_key(spec: RunSpec) -> str:
@@ -155,18 +157,22 @@ def dense_network(
         StoreError: what is there cannot be read, or was edited.
         BenchError: training it again with other observers gave other weights.
     """
-    key = dense_key(spec)
+    key, given = dense_key(spec), spec.track.weights is not None
+    observers = () if given else observers  # nothing is trained here, so that nothing is seen
     shared, own = (committed or committed_dense()) / key, store.dense_folder(key)
     with store.lock(key, waiting=lambda: report("waiting for the dense network", 0.0)):
         first = read_meta(shared)
         kept = read_meta(own)
         missing = [each for each in observers if not _watched(first, each) and not _watched(kept, each)]
         if missing or (first is None and kept is None):
-            trained_before = first or kept
-            kept = _train(spec, plugin, data, own, trained_before, kept, missing, report)
+            kept = (
+                _take(spec, plugin, data, own)
+                if given
+                else _train(spec, plugin, data, own, first or kept, kept, missing, report)
+            )
     meta, folder = (first, shared) if first is not None else (kept, own)
     assert meta is not None
-    network = build(plugin, data, spec.seed)
+    network = build(plugin, data, spec.seed, fresh=not given)
     tensors = load_tensors(folder / "weights.safetensors", meta.weights_sha256)
     history, of_another = _history(observers, (meta, folder), (kept, own))
     try:
@@ -189,7 +195,8 @@ def dense_network(
 
 
 def _label(spec: RunSpec) -> str:
-    label = f"{spec.track.dataset}-{spec.track.network}-s{spec.seed}"
+    drawn = f"s{spec.seed}" if spec.track.weights is None else "given"
+    label = f"{spec.track.dataset}-{spec.track.network}-{drawn}"
     return "".join(c if c.isalnum() or c in "-._" else "-" for c in label)[-100:]
 
 
@@ -197,6 +204,17 @@ def _watched(meta: DenseMeta | None, observer: type[Observer]) -> bool:
     """Whether this observer, as its source is now, watched the training."""
     row = None if meta is None else meta.observers.get(observer.name)
     return row is not None and row.source_sha256 == definition_sha256(observer)
+
+
+def _take(spec: RunSpec, plugin: Network, data: Data, folder: Path) -> DenseMeta:
+    """Keeps the network with the weights that the track gives: it cost nothing, and nothing watched it."""
+    assert spec.track.weights is not None
+    network = build(plugin, data, 0, fresh=False)
+    load_weights(network, spec.track.at(spec.track.weights))
+    taken = Trained(network.state_dict(), Amount(), (), History())
+    meta = _meta(spec, taken, save_tensors(folder / "weights.safetensors", taken.tensors), (), {})
+    write_meta(folder, meta)
+    return meta
 
 
 def _train(

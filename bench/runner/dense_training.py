@@ -50,10 +50,18 @@ class Trained:
     history: History
 
 
-def build(plugin: Network, data: Data, seed: int) -> nn.Module:
-    """A fresh network for the data, initialised from the seed, on the data's device, channels last."""
+def build(plugin: Network, data: Data, seed: int, fresh: bool = True) -> nn.Module:
+    """A network for the data, on the data's device, channels last.
+
+    Args:
+        plugin: makes it.
+        data: gives the images' shape, the classes and the device.
+        seed: of the fresh weights.
+        fresh: False for a network that is about to be given weights: it keeps those that its constructor gave it.
+    """
+    make = plugin.build if fresh else plugin.construct
     with isolated(seed, "initialise"):
-        network = plugin.build(NetworkSpec.of(data.shape, data.classes))
+        network = make(NetworkSpec.of(data.shape, data.classes))
     return network.to(data.device).to(memory_format=torch.channels_last)
 
 

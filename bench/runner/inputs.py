@@ -13,10 +13,10 @@ from bench.data.splits import Data, load_data
 from bench.errors import DataError, UsageError
 from bench.networks.base import NetworkSpec
 from bench.networks.identity import NetworkIdentity, network_identity
-from bench.networks.registry import network as network_plugin
+from bench.networks.registry import network_of
 from bench.specs.changes import changed_inputs, inputs_of
+from bench.specs.code import source_of
 from bench.specs.run import RunSpec
-from bench.specs.sources import source_of
 from bench.specs.track import Track
 from bench.trial.method import Method
 
@@ -49,7 +49,8 @@ def inputs_in(track: Track, data: Data) -> TrackInputs:
     Raises:
         UsageError: there is no such network, or it does not take these images.
     """
-    identity = network_identity(network_plugin(track.network), NetworkSpec.of(data.shape, data.classes))
+    weights = None if track.weights is None else track.at(track.weights)
+    identity = network_identity(network_of(track), NetworkSpec.of(data.shape, data.classes), weights)
     return TrackInputs(identity, data.sha256, data.fingerprint)
 
 

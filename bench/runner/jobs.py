@@ -20,7 +20,7 @@ from bench.specs.target import Target
 from bench.specs.track import Track, describe, load_track
 from bench.trial.method import Config, Method, Observer
 
-__all__ = ["Job", "RunRequest", "make_plan", "method_class", "method_classes"]
+__all__ = ["Job", "Plan", "RunRequest", "Unfit", "make_plan", "method_class", "method_classes", "plan"]
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,28 @@ class RunRequest:
     budget: str | None = None
     device: Literal["cpu", "cuda"] = "cpu"
     claims: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Unfit:
+    """A method that a plan leaves out of a track, since it does not fit there.
+
+    Attributes:
+        method, track: by name.
+        reason: why, with what would make it fit.
+    """
+
+    method: str
+    track: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a command comes to: its runs, and the methods that do not fit."""
+
+    jobs: tuple["Job", ...]
+    left_out: tuple[Unfit, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -88,7 +110,15 @@ def method_class(name: str) -> type[Method]:
 
 
 def make_plan(request: RunRequest, inputs_of: InputsOf = inputs_here) -> list[Job]:
-    """The jobs of a command, methods together, seeds apart, each run once.
+    """The jobs of a command; see `plan`."""
+    return list(plan(request, inputs_of).jobs)
+
+
+def plan(request: RunRequest, inputs_of: InputsOf = inputs_here) -> Plan:
+    """The jobs of a command, methods together, seeds apart, each run once, and what was left out.
+
+    Of several methods, those that do not fit a track or its targets are left out; where none fits, the first reason is
+    the error.
 
     Args:
         request: the command.
@@ -96,34 +126,37 @@ def make_plan(request: RunRequest, inputs_of: InputsOf = inputs_here) -> list[Jo
             in the default data folder.
 
     Raises:
-        UsageError: a name, a setting, a target, a budget or a track file is wrong.
+        UsageError: a name, a setting, a target, a budget or a track file is wrong, or nothing is left to run.
         DataError: a track's images are missing or damaged.
     """
     if request.claims:
-        claims = dict.fromkeys(request.claims)
-        return [job for name in claims for job in _claimed(load_claim(name), name, request, inputs_of)]
+        claims = {name: load_claim(name) for name in request.claims}
+        each = (job for name, claim in claims.items() for job in _claimed(claim, name, request, inputs_of))
+        return Plan(tuple(each))
     wanted = request.methods or ("hbfp",)
     names = tuple(method_classes()) if "all" in wanted else tuple(dict.fromkeys(wanted))
     methods = {name: method_class(name) for name in names}
     configs = _configs(methods, request.settings)
     observers = _observers(methods.values())
     jobs: dict[str, Job] = {}
+    left_out: list[Unfit] = []
     for track_name in dict.fromkeys(request.tracks or ("digits-lenet5",)):
         track, unit = _budgeted(load_track(track_name), request.budget)
         inputs: TrackInputs | None = None
         for name, method in methods.items():
-            if missing := unmet_need(method, track):
-                if "all" in wanted:
-                    continue
-                raise UsageError(missing)
-            for target in _targets(method, track, request):
+            targets = _targets(method, track, request)
+            reason = unmet_need(method, track) or (None if targets else _no_target(method, track, request))
+            if reason:
+                left_out.append(Unfit(name, track.name, reason))
+                continue
+            for target in targets:
                 for seed in request.seeds or (0,):
                     inputs = inputs or inputs_of(track, request.device)
                     spec = _spec(method, configs[name], track, unit, target, seed, request, inputs)
                     jobs[spec.run_id] = Job(spec, _command(spec, method, track_name, request), observers)
     if not jobs:
-        raise UsageError("nothing to run: no target fits these methods. Give one with --target.")
-    return list(jobs.values())
+        raise UsageError(left_out[0].reason if left_out else "nothing to run. Give --method, --track and --target.")
+    return Plan(tuple(jobs.values()), tuple(left_out))
 
 
 def _claimed(claim: Claim, given: str, request: RunRequest, inputs_of: InputsOf) -> list[Job]:
@@ -196,21 +229,25 @@ def _targets(method: type[Method], track: Track, request: RunRequest) -> list[Ta
     """The targets that a method is run at: those of the command, else the track's own for its kind."""
     if method.targets == "none":
         return [Target("none")]
+    if method.targets == "auto" and not request.targets:
+        return [Target("auto")]
     wanted = [Target.parse(text) for text in request.targets] if request.targets else list(track.parsed_targets)
     if any(target.measure == "none" for target in wanted):
         raise UsageError(f"target none is for the dense control; {method.name} needs macs=R, params=R or auto.")
     unstructured = method.kind == "unstructured"
     measures = {"params"} if unstructured else {"macs", "params"} if request.targets else {"macs"}
-    if method.targets == "any" and (unstructured or request.targets):
+    if method.targets == "auto":
+        measures = {"auto"}
+    elif method.targets == "any" and (unstructured or request.targets):
         measures.add("auto")
-    fitting = [target for target in wanted if target.measure in measures]
-    named = "all" not in request.methods
-    if not fitting and named and (request.targets or len(request.methods) <= 1):
-        raise UsageError(
-            f"{method.name} is {method.kind} and cannot be run at {', '.join(str(t) for t in wanted)}. "
-            f"Give --target {'params=0.1' if unstructured else 'macs=0.5'}."
-        )
-    return fitting
+    return [target for target in wanted if target.measure in measures]
+
+
+def _no_target(method: type[Method], track: Track, request: RunRequest) -> str:
+    """Why a method cannot be run at any of the targets."""
+    wanted = ", ".join(request.targets or track.targets)
+    good = "auto" if method.targets == "auto" else "params=0.1" if method.kind == "unstructured" else "macs=0.5"
+    return f"{method.name} is {method.kind} and cannot be run at {wanted}. Give --target {good}."
 
 
 def _budgeted(track: Track, text: str | None) -> tuple[Track, Unit]:

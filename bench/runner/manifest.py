@@ -9,9 +9,11 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from bench.imported import is_import
 from bench.records.hardware import hardware, numerics
 from bench.specs.changes import inputs_of
 from bench.specs.run import RunSpec
+from bench.specs.track import Track
 
 __all__ = ["git_state", "manifest"]
 
@@ -77,6 +79,11 @@ def _constant() -> dict[str, Any]:
     }
 
 
+def _own(track: Track) -> bool:
+    """Whether a track names files of a user's own, whose paths begin in its folder."""
+    return track.images is not None or track.weights is not None or is_import(track.network)
+
+
 def manifest(spec: RunSpec, command: str, **provenance: Any) -> dict[str, Any]:
     """The manifest of a record.
 
@@ -94,6 +101,7 @@ def manifest(spec: RunSpec, command: str, **provenance: Any) -> dict[str, Any]:
         "threads": spec.track.threads,
         "device": spec.device,
         "device_class": spec.device_class,
+        **({"track_folder": str(spec.track.root)} if spec.track.root and _own(spec.track) else {}),
         "finished_at": datetime.now(UTC).isoformat(timespec="seconds"),
         **provenance,
     }

@@ -6,6 +6,7 @@ import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -17,7 +18,7 @@ from bench.measure.latency import Latency
 from bench.measure.macs import count_macs
 from bench.measure.network import latencies, layers_of, measure
 from bench.networks.base import Network
-from bench.networks.registry import network as network_plugin
+from bench.networks.registry import network_of
 from bench.records.lookup import find_run
 from bench.records.record import LatencyRow, Measured, Record, Status
 from bench.records.store import Store, sweep, write_atomically
@@ -47,7 +48,7 @@ class Workplace:
 
     store: Store
     data_folder: Path
-    loaded: dict[tuple[str, int, int, str], Data] = field(default_factory=dict)
+    loaded: dict[tuple[str, ...], Data] = field(default_factory=dict)
 
     def data(self, spec: RunSpec) -> Data:
         """The track's data on the run's device; loaded once."""
@@ -56,7 +57,7 @@ class Workplace:
     def data_of(self, track: Track, device: Device) -> Data:
         """The track's data on a device; loaded once."""
         check_augmentation(track)
-        key = (track.dataset, track.validation.images, track.validation.seed, device)
+        key = data_key(track, device)
         if key not in self.loaded:
             self.loaded.clear()
             self.loaded[key] = load_data(track, self.data_folder, device)
@@ -65,6 +66,12 @@ class Workplace:
     def inputs(self, track: Track, device: Device) -> TrackInputs:
         """What the track's network and images are; see `bench.runner.inputs`."""
         return inputs_in(track, self.data_of(track, device))
+
+
+def data_key(track: Track, device: str) -> tuple[str, ...]:
+    """What two tracks share whose data are the same: in `Workplace.loaded`."""
+    own = "" if track.images is None else f"{track.root} {track.images.model_dump_json()}"
+    return track.dataset, own, track.validation.model_dump_json(), device
 
 
 def execute(
@@ -144,7 +151,7 @@ def _steps(
     observers: tuple[type[Observer], ...],
     report: Report,
 ) -> Status:
-    plugin = network_plugin(spec.track.network)
+    plugin = network_of(spec.track)
     wanted = tuple(dict.fromkeys((*method.observers, *observers)))
     with builder.timed("dense"):
         dense = dense_network(spec, plugin, data, store, wanted, report)
@@ -187,10 +194,23 @@ def _steps(
     builder.left_out = {each.name: each.reason for each in trial.engine.left_out} if structured else {}
     prunable = {name for group in trial.engine.groups for name in group.layers} if structured else set()
     builder.ratios = ratios_of(builder.dense, builder.pruned, builder.layers, prunable)
-    description = {"network": spec.track.network, "shape": list(data.shape), "classes": data.classes}
+    description = description_of(spec.track, data)
     path = store.folder(spec.run_id) / "network.safetensors"
     write_atomically(path, lambda temporary: save_network(network, temporary, description))
     return status_of(spec, method, builder.dense, builder.pruned, builder.ratios)
+
+
+def description_of(track: Track, data: Data) -> dict[str, Any]:
+    """What a stored network says of itself: what builds it again, and how its images are normalised."""
+    return {
+        "network": track.network,
+        "shape": list(data.shape),
+        "classes": data.classes,
+        "mean": list(data.normaliser.mean),
+        "std": list(data.normaliser.std),
+        **({"settings": track.settings} if track.settings else {}),
+        **({"class_names": list(track.images.names)} if track.images and track.images.names else {}),
+    }
 
 
 def _measure_dense(dense: Dense, data: Data, spec: RunSpec, latency: tuple[Latency, ...]) -> Measured:
@@ -219,7 +239,7 @@ def _trial(
 ) -> Trial:
     track = spec.track
     trained = method.starts == "trained"
-    network = build(plugin, data, spec.seed)
+    network = build(plugin, data, spec.seed, fresh=not (trained and track.weights is not None))
     if trained:
         network.load_state_dict(dense.network.state_dict())
     network.eval()

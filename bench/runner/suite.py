@@ -7,7 +7,8 @@ from typing import Protocol
 
 from bench.errors import StoreError
 from bench.journal.files import JournalRefused
-from bench.networks.registry import network as network_plugin
+from bench.networks.registry import network_of
+from bench.networks.weights import load_weights
 from bench.records.record import Record
 from bench.records.store import Store
 from bench.runner.dense import build
@@ -49,10 +50,13 @@ def check(jobs: Sequence[Job], workplace: Workplace) -> None:
     Raises:
         UsageError: data are missing or damaged, a network is unknown or does not take the track's images.
     """
-    for job in {job.spec.track.model_dump_json(): job for job in jobs}.values():
-        plugin = network_plugin(job.spec.track.network)
+    for job in {(job.spec.track.model_dump_json(), job.spec.track.root): job for job in jobs}.values():
+        track = job.spec.track
+        plugin = network_of(track)
         data = workplace.data(job.spec)
-        build(plugin, data, 0)
+        network = build(plugin, data, 0, fresh=track.weights is None)
+        if track.weights is not None:
+            load_weights(network, track.at(track.weights))
     workplace.store.prepare()
 
 

@@ -1,7 +1,7 @@
 """What a run is, before it runs: method x track x target x seed, resolved, and its identity.
 
 The run's id is a hash over everything that decides the result: settings, target, seed, the track's deciding fields, and
-the code, weights and images that they name (`bench.specs.sources`, `bench.networks.identity`, `bench.data.splits`).
+the code, weights and images that they name (`bench.specs.code`, `bench.networks.identity`, `bench.data.splits`).
 Done already means that a record with this id exists; anything edited is another id. What is at its default does not
 count, nor does the record's schema, so that a field that is added later changes no id.
 """

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from bench.errors import UsageError, unknown_name
 from bench.specs.budget import Unit
+from bench.specs.sources import ImagesSection, unpacked
 from bench.specs.target import Target
 
 __all__ = ["PLAN_FIELDS", "STATUS_FIELDS", "Recipe", "Track", "deciding_fields", "load_track", "track_names"]
@@ -27,6 +28,7 @@ STATUS_FIELDS = frozenset({"floor", "tolerance"})
 
 Positive = Annotated[float, Field(gt=0, le=1e9)]
 Share = Annotated[float, Field(gt=0, lt=1)]
+Setting = bool | int | float | str | list[Any]
 Model = TypeVar("Model", bound=BaseModel)
 _NO_DEFAULT = object()
 
@@ -101,14 +103,20 @@ class Track(_Section):
         name: the file's stem.
         summary: one sentence for people.
         dataset: name of a data set.
-        network: name of a network, or `timm:NAME`.
+        network: name of a network, `timm:NAME`, or one's own: `FILE.py:CLASS` or `package.module:function`.
+        settings: of the constructor of one's own network, or of timm's model, by name.
+        weights: file of a trained network (safetensors, or a state_dict of torch); then nothing is trained before
+            pruning, the dense network costs nothing, and the budget is the fine-tuning share.
+        images: images of one's own in place of a named data set.
+        root: the folder that paths of `network`, `weights` and `images` begin in: the track file's. It is not
+            written down with the other fields.
         prunable: patterns of layer names whose channels may be pruned; None for the network's own choice.
         ranked: whether the track is large enough to rank methods; a smoke track is not.
         floor: least validation top-1 of the dense network; below it a record is `undertrained`.
         tolerance: allowed deviation from a target, relative to the target.
         threads: CPU threads of a run.
         latency_batch: the larger batch at which latency is measured, beside batch 1.
-        validation, dense, finetune, budget, precision: the sections.
+        validation, dense, finetune, budget, precision: the sections. `dense.epochs` is None where weights are given.
         targets: the standard targets.
         seeds: the standard seeds.
         tries: by method, how many settings of it were tried on validation before its own were kept; for a method that
@@ -119,6 +127,10 @@ class Track(_Section):
     summary: str
     dataset: str
     network: str
+    settings: dict[str, Setting] = {}
+    weights: Annotated[str, Field(min_length=1)] | None = None
+    images: ImagesSection | None = None
+    root: Annotated[Path | None, Field(exclude=True, repr=False)] = None
     prunable: tuple[str, ...] | None = None
     ranked: bool = True
     floor: Annotated[float, Field(ge=0, lt=1)]
@@ -134,6 +146,11 @@ class Track(_Section):
     seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
     tries: dict[str, Annotated[int, Field(ge=1, le=10**6)]] = {}
 
+    @model_validator(mode="before")
+    @classmethod
+    def _sections(cls, fields: Any) -> Any:
+        return unpacked(fields) if isinstance(fields, Mapping) else fields
+
     @field_validator("targets")
     @classmethod
     def _targets_parse(cls, texts: tuple[str, ...]) -> tuple[str, ...]:
@@ -144,11 +161,15 @@ class Track(_Section):
 
     @model_validator(mode="after")
     def _budget_covers_dense(self) -> "Track":
-        if self.dense.epochs is None:
-            raise ValueError("dense.epochs is missing: the dense recipe needs its length")
+        if self.weights is None and self.dense.epochs is None:
+            raise ValueError(
+                "dense.epochs is missing: the dense recipe needs its length (or give trained weights in [network])"
+            )
+        if self.weights is not None and self.dense.epochs is not None:
+            raise ValueError("dense.epochs is not taken beside weights, which are trained already: leave it out")
         if self.finetune.epochs is not None:
             raise ValueError("finetune.epochs is not taken: fine-tuning lasts as long as the budget allows")
-        if self.budget.dense_epochs <= self.dense.epochs:
+        if self.dense.epochs is not None and self.budget.dense_epochs <= self.dense.epochs:
             raise ValueError(
                 f"budget.dense_epochs = {self.budget.dense_epochs:g} leaves nothing for pruning after "
                 f"dense.epochs = {self.dense.epochs:g}"
@@ -168,14 +189,19 @@ class Track(_Section):
         """
         if unit == "device_seconds":
             return self.model_copy(update={"budget": self.budget.model_copy(update={"device_seconds": amount})})
-        assert self.dense.epochs is not None
-        factor = amount / self.budget.dense_epochs
+        epochs = self.dense.epochs
+        if epochs is not None:
+            epochs *= amount / self.budget.dense_epochs
         return self.model_copy(
             update={
                 "budget": self.budget.model_copy(update={"dense_epochs": amount}),
-                "dense": self.dense.model_copy(update={"epochs": self.dense.epochs * factor}),
+                "dense": self.dense.model_copy(update={"epochs": epochs}),
             }
         )
+
+    def at(self, path: str) -> Path:
+        """A path of the track file, which begins in the file's folder."""
+        return (self.root or Path()) / path
 
 
 def deciding_fields(fields: Mapping[str, Any], also: Set[str] = frozenset()) -> dict[str, Any]:
@@ -237,20 +263,21 @@ def load_track(name: str) -> Track:
         if name not in tracks:
             raise unknown_name("track", name, tracks)
         path = tracks[name]
-    return parse_track(path.read_bytes(), source=str(path) if name.endswith(".toml") else name, stem=path.stem)
+    root = path.resolve().parent if name.endswith(".toml") else None
+    return parse_track(path.read_bytes(), str(path) if name.endswith(".toml") else name, path.stem, root)
 
 
-def parse_track(content: bytes, source: str, stem: str) -> Track:
-    """A track from the bytes of a TOML file; `source` names it in errors, `stem` is its name.
+def parse_track(content: bytes, source: str, stem: str, root: Path | None = None) -> Track:
+    """A track from the bytes of a TOML file; `source` names it in errors, `stem` is its name, `root` its folder.
 
     Raises:
         UsageError: not TOML, or a field is missing, unknown or wrong.
     """
-    return parse_toml(Track, content, f"track {source}", stem)
+    return parse_toml(Track, content, f"track {source}", stem, root=root)
 
 
-def parse_toml(model: type[Model], content: bytes, source: str, stem: str) -> Model:
-    """A model from the bytes of a TOML file; `source` names it in errors, `stem` is its name.
+def parse_toml(model: type[Model], content: bytes, source: str, stem: str, **more: Any) -> Model:
+    """A model from the bytes of a TOML file; `source` names it in errors, `stem` is its name, `more` beside its fields.
 
     Raises:
         UsageError: not TOML, or a field is missing, unknown or wrong; every such field is named.
@@ -260,7 +287,7 @@ def parse_toml(model: type[Model], content: bytes, source: str, stem: str) -> Mo
     except (ValueError, RecursionError) as error:  # not UTF-8, not TOML, a number or a nesting past Python's limits
         raise UsageError(f"{source}: not a TOML file: {error}") from None
     try:
-        return model.model_validate({"name": stem, **fields})
+        return model.model_validate({"name": stem, **fields, **more})
     except ValidationError as error:
         raise UsageError(f"{source}: {describe(error)}") from None
 

@@ -164,10 +164,10 @@ class Method(abc.ABC):
         starts: `trained` (from the dense network, whose training is charged) or `untrained` (from a fresh one).
         finetunes: `track` (what is left of the budget goes to the track's fine-tuning) or `itself` (the paper's own
             last phase replaces it).
-        targets: `size` (a size must be given), `any` (a size or `auto`: the method has a constraint of its own), or
-            `none` (the method prunes nothing).
-        needs: what the run must offer, checked before anything runs: `batchnorm` (the network has BatchNorm layers),
-            `dense-history` (the dense network is trained here, watched by the method's observers).
+    targets: `size` (a size must be given), `any` (a size or `auto`: the method has a constraint of its own),
+        `auto` (its own constraint always decides), or `none` (the method prunes nothing).
+    needs: what the run must offer, checked before anything runs: `batchnorm` (the network has BatchNorm layers),
+        `dense-history` (the dense network is trained here, watched by the method's observers).
         observers: what must be watched in every epoch, in dense training too.
         Config: the settings.
     """
@@ -177,7 +177,7 @@ class Method(abc.ABC):
     kind: ClassVar[Literal["structured", "unstructured"]] = "structured"
     starts: ClassVar[Literal["trained", "untrained"]] = "trained"
     finetunes: ClassVar[Literal["track", "itself"]] = "track"
-    targets: ClassVar[Literal["size", "any", "none"]] = "size"
+    targets: ClassVar[Literal["size", "any", "auto", "none"]] = "size"
     control: ClassVar[bool] = False
     needs: ClassVar[frozenset[str]] = frozenset()
     observers: ClassVar[tuple[type[Observer], ...]] = ()

@@ -13,8 +13,8 @@ from itertools import pairwise
 from bench.leaderboard.board.board import SEEDS_TO_BE_PROVISIONAL
 from bench.leaderboard.board.comparable import Start, start_of
 from bench.leaderboard.board.comparison import AcrossTargets, Area, NotCompared
-from bench.leaderboard.board.entrant import Entrant
 from bench.leaderboard.board.pairing import all_pairs
+from bench.leaderboard.board.run_group import RunGroup
 from bench.leaderboard.stats.estimate import Estimate
 from bench.records.record import Record
 
@@ -37,41 +37,41 @@ def normalised_area(sizes: Sequence[float], accuracies: Sequence[float]) -> floa
     return sum((b[0] - a[0]) * (a[1] + b[1]) / 2 for a, b in pairwise(points)) / width
 
 
-def across_targets(entrants: Sequence[Entrant], listed: Sequence[str], resolution: float) -> tuple[AcrossTargets, ...]:
+def across_targets(groups: Sequence[RunGroup], listed: Sequence[str], resolution: float) -> tuple[AcrossTargets, ...]:
     """One summary for each measure that the targets name.
 
     The targets are the track's own as far as two methods or more have three seeds there; where the track names none,
     all that two methods or more have. A method counts with the seeds that it has at all of them.
 
     Args:
-        entrants: the rows at all targets with a size.
+        groups: the rows at all targets with a size.
         listed: the track's targets.
         resolution: see `paired_t`.
     """
-    methods: dict[tuple[str, str], dict[str, Entrant]] = defaultdict(dict)
-    for each in entrants:
+    methods: dict[tuple[str, str], dict[str, RunGroup]] = defaultdict(dict)
+    for each in groups:
         methods[each.variant_key][each.row.target] = each
     summaries = []
     for measure in ("macs", "params"):
-        targets = _targets([each for each in entrants if each.target and each.target.measure == measure], listed)
+        targets = _targets([each for each in groups if each.target and each.target.measure == measure], listed)
         if len(targets) >= 2:
             concerned = [rows for rows in methods.values() if any(each in rows for each in targets)]
             summaries.append(_summary(measure, targets, concerned, resolution))
     return tuple(summaries)
 
 
-def _targets(entrants: Sequence[Entrant], listed: Sequence[str]) -> tuple[str, ...]:
+def _targets(groups: Sequence[RunGroup], listed: Sequence[str]) -> tuple[str, ...]:
     rows: dict[str, int] = {}
-    for each in entrants:
+    for each in groups:
         rows[each.row.target] = rows.get(each.row.target, 0) + (len(each.records) >= SEEDS_TO_BE_PROVISIONAL)
     own = [target for target in rows if target in listed]
     return tuple(target for target in (own or rows) if rows[target] >= 2)
 
 
 def _summary(
-    measure: str, targets: tuple[str, ...], methods: Sequence[dict[str, Entrant]], resolution: float
+    measure: str, targets: tuple[str, ...], methods: Sequence[dict[str, RunGroup]], resolution: float
 ) -> AcrossTargets:
-    found: list[tuple[Entrant, dict[Start, float]]] = []
+    found: list[tuple[RunGroup, dict[Start, float]]] = []
     left_out = []
     for rows in methods:
         some = next(iter(rows.values()))
@@ -95,7 +95,7 @@ def _summary(
     return AcrossTargets(measure, targets, tuple(sorted(ranked, key=lambda row: -row.area.mean)), tuple(left_out))
 
 
-def _areas(measure: str, rows: Sequence[Entrant]) -> dict[Start, float]:
+def _areas(measure: str, rows: Sequence[RunGroup]) -> dict[Start, float]:
     """Areas by start, of the starts that all rows have."""
     records = [{start_of(record): record for record in each.records} for each in rows]
     areas = {}

@@ -10,20 +10,20 @@ from bench.leaderboard.stats.estimate import Estimate
 __all__ = [
     "Board",
     "Estimate",
+    "ExcludedRun",
     "LatencyChange",
-    "LeftOut",
     "Row",
     "Run",
-    "Standing",
+    "SeedStatus",
     "Table",
     "TrackSummary",
-    "standing",
+    "seed_status",
 ]
 
 SEEDS_TO_RANK = 5
 SEEDS_TO_BE_PROVISIONAL = 3
 
-Standing = Literal["ranked", "provisional", "listed"]
+SeedStatus = Literal["ranked", "provisional", "listed"]
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Row:
         method, control: the method's name, and whether it is a control.
         variant: what sets the row apart from others of the same method: settings, or code; mostly empty.
         target: what was asked for.
-        standing: by the number of seeds: five rank a row, three make it provisional, fewer list it.
+        seed_status: by the number of seeds: five rank a row, three make it provisional, fewer list it.
         top1_test, dense_top1_test: fractions, of the pruned and of the dense network.
         difference: pruned minus dense, paired by seed.
         macs, macs_nonzero: of the pruned network; `macs_nonzero` counts nonzero weights only.
@@ -75,7 +75,7 @@ class Row:
     control: bool
     variant: str
     target: str
-    standing: Standing
+    seed_status: SeedStatus
     top1_test: Estimate
     dense_top1_test: Estimate
     difference: Estimate
@@ -134,7 +134,7 @@ class Table:
 
 
 @dataclass(frozen=True)
-class LeftOut:
+class ExcludedRun:
     """A run that no row counts, and why."""
 
     run_id: str
@@ -163,7 +163,7 @@ class TrackSummary:
     facts: dict[str, str]
     ranked: bool
     tables: tuple[Table, ...]
-    left_out: tuple[LeftOut, ...]
+    left_out: tuple[ExcludedRun, ...]
 
     @property
     def runs(self) -> int:
@@ -184,7 +184,7 @@ class Board:
     unreadable: tuple[tuple[str, str], ...] = ()
 
 
-def standing(seeds: int) -> Standing:
+def seed_status(seeds: int) -> SeedStatus:
     """What so many seeds are worth."""
     if seeds >= SEEDS_TO_RANK:
         return "ranked"

@@ -7,12 +7,12 @@ from bench.leaderboard.stats.estimate import Estimate
 
 __all__ = [
     "AcrossTargets",
-    "Addition",
+    "AgentGain",
     "Area",
-    "Comparison",
     "Floor",
     "Interval",
     "NotCompared",
+    "PairTest",
     "Place",
     "Ranking",
     "TargetRanking",
@@ -53,7 +53,7 @@ class NotCompared:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class PairTest:
     """Two rows at one target, on the seeds and dense networks that both have.
 
     Attributes:
@@ -104,7 +104,7 @@ class TargetRanking:
     target: str
     rows: int
     pairs: int
-    comparisons: tuple[Comparison, ...]
+    comparisons: tuple[PairTest, ...]
     not_compared: tuple[NotCompared, ...]
 
 
@@ -142,7 +142,7 @@ class AcrossTargets:
 
 
 @dataclass(frozen=True)
-class Addition:
+class AgentGain:
     """What an agent adds to a search at one target.
 
     Attributes:
@@ -188,13 +188,13 @@ class Ranking:
     Attributes:
         targets: by target; empty where the track is too small to rank.
         across: the summaries over targets.
-        additions: what agents add.
+        agent_gains: what agents add.
         floors: by target, where the track is too small to rank.
     """
 
     targets: tuple[TargetRanking, ...] = ()
     across: tuple[AcrossTargets, ...] = ()
-    additions: tuple[Addition, ...] = ()
+    agent_gains: tuple[AgentGain, ...] = ()
     floors: tuple[Floor, ...] = ()
 
 

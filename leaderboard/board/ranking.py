@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.leaderboard.board.across import across_targets
-from bench.leaderboard.board.additions import additions
+from bench.leaderboard.board.agent_gain import agent_gains
 from bench.leaderboard.board.board import SEEDS_TO_BE_PROVISIONAL
-from bench.leaderboard.board.comparison import Comparison, Floor, Interval, NotCompared, Place, Ranking, TargetRanking
-from bench.leaderboard.board.entrant import Entrant
+from bench.leaderboard.board.comparison import Floor, Interval, NotCompared, PairTest, Place, Ranking, TargetRanking
 from bench.leaderboard.board.pairing import AllPairs, all_pairs
+from bench.leaderboard.board.run_group import RunGroup
 from bench.leaderboard.stats.correct_bits import correct_bits, images_of
 from bench.leaderboard.stats.estimate import Estimate
 from bench.leaderboard.stats.statistics import image_half_width, image_intervals
@@ -24,40 +24,40 @@ PAIRS_SHOWN = 45  # a target: all pairs of ten rows
 _FLOOR_ROWS = 20  # rows whose pairs a resolution floor is measured on, at most
 
 
-def rank_table(entrants: Sequence[Entrant], listed: Sequence[str], ranked: bool) -> tuple[Ranking, list[Place | None]]:
+def rank_table(groups: Sequence[RunGroup], listed: Sequence[str], ranked: bool) -> tuple[Ranking, list[Place | None]]:
     """The ranking of a table and each row's place.
 
     Args:
-        entrants: the rows with their records, those at one target the best mean first.
+        groups: the rows with their records, those at one target the best mean first.
         listed: targets of the track, which the summary is over.
         ranked: whether the track is large enough to rank methods; where not, there are floors in the ranks' place.
     """
-    images = next((number for each in entrants if (number := _images(each)) is not None), None)
+    images = next((number for each in groups if (number := _images(each)) is not None), None)
     by_target: dict[str, list[int]] = defaultdict(list)
-    for at, each in enumerate(entrants):
+    for at, each in enumerate(groups):
         if each.sized:
             by_target[each.row.target].append(at)
-    found: list[Place | None] = [None] * len(entrants)
+    found: list[Place | None] = [None] * len(groups)
     if not ranked:
-        floors = [_floor(target, [entrants[i] for i in rows], images) for target, rows in by_target.items()]
+        floors = [_floor(target, [groups[i] for i in rows], images) for target, rows in by_target.items()]
         return Ranking(floors=tuple(each for each in floors if each)), found
     resolution = 1 / images if images else 0.0
     targets = []
     for target, rows in by_target.items():
-        field = [entrants[i] for i in rows]
+        field = [groups[i] for i in rows]
         pairs = all_pairs([each.top1_test for each in field], resolution)
         targets.append(_target(target, field, pairs, images))
         for i, place in zip(rows, pairs.places, strict=True):
             found[i] = place
-    across = across_targets([entrants[i] for rows in by_target.values() for i in rows], listed, resolution)
-    return Ranking(tuple(targets), across, additions(entrants, resolution)), found
+    across = across_targets([groups[i] for rows in by_target.values() for i in rows], listed, resolution)
+    return Ranking(tuple(targets), across, agent_gains(groups, resolution)), found
 
 
-def _images(entrant: Entrant) -> int | None:
-    return next((found for each in entrant.pruned.values() if (found := images_of(each)) is not None), None)
+def _images(group: RunGroup) -> int | None:
+    return next((found for each in group.pruned.values() if (found := images_of(each)) is not None), None)
 
 
-def _target(target: str, field: Sequence[Entrant], pairs: AllPairs, images: int | None) -> TargetRanking:
+def _target(target: str, field: Sequence[RunGroup], pairs: AllPairs, images: int | None) -> TargetRanking:
     shown = _shown(pairs, len(field))
     intervals = _intervals(field, pairs, shown, images)
     labels = [each.row.label for each in field]
@@ -70,7 +70,7 @@ def _target(target: str, field: Sequence[Entrant], pairs: AllPairs, images: int 
             interval = interval and Interval(-interval.high, -interval.low)
         n = int(pairs.tests.n[pair])
         comparisons.append(
-            Comparison(
+            PairTest(
                 better=labels[first],
                 other=labels[second],
                 difference=Estimate(abs(mean), float(pairs.tests.half_width[pair]), n),
@@ -103,9 +103,9 @@ def _starts(pairs: AllPairs, pair: int) -> list[tuple[int, str]]:
     return [pairs.starts[i] for i in np.flatnonzero(pairs.shared[:, pair])]
 
 
-def _why_not(entrant: Entrant, rivals: int, ranked: int, rows: int) -> str:
+def _why_not(group: RunGroup, rivals: int, ranked: int, rows: int) -> str:
     """Why a row has no rank, or one that does not rest on all others; empty where it does."""
-    seeds = len(entrant.top1_test)
+    seeds = len(group.top1_test)
     if seeds < SEEDS_TO_BE_PROVISIONAL:
         return f"{seeds} seed{'s' if seeds > 1 else ''}: a rank takes {SEEDS_TO_BE_PROVISIONAL} or more"
     if rows == 1:
@@ -123,7 +123,7 @@ def _why_not(entrant: Entrant, rivals: int, ranked: int, rows: int) -> str:
 
 
 def _intervals(
-    field: Sequence[Entrant], pairs: AllPairs, shown: Sequence[int], images: int | None
+    field: Sequence[RunGroup], pairs: AllPairs, shown: Sequence[int], images: int | None
 ) -> dict[int, Interval]:
     """Bootstrap intervals of the pairs shown, first minus second; without the pairs that lack bits."""
     if not images:
@@ -148,15 +148,15 @@ def _intervals(
     return found
 
 
-def _sums(entrant: Entrant, starts: Sequence[tuple[int, str]], images: int) -> NDArray[np.integer] | None:
+def _sums(group: RunGroup, starts: Sequence[tuple[int, str]], images: int) -> NDArray[np.integer] | None:
     """`[images]`, in how many of the starts the row is right; None where a record lacks the bits."""
-    bits = [correct_bits(entrant.pruned[start], images) for start in starts]
+    bits = [correct_bits(group.pruned[start], images) for start in starts]
     if any(each is None for each in bits):
         return None
     return np.sum([each for each in bits if each is not None], axis=0, dtype=np.int16)
 
 
-def _floor(target: str, field: Sequence[Entrant], images: int | None) -> Floor | None:
+def _floor(target: str, field: Sequence[RunGroup], images: int | None) -> Floor | None:
     """What the test images can tell apart; measured on pairs of rows, else from their accuracy."""
     if not images:
         return None

@@ -14,17 +14,17 @@ from bench.errors import UsageError
 from bench.leaderboard.board.board import (
     Board,
     Estimate,
+    ExcludedRun,
     LatencyChange,
-    LeftOut,
     Row,
     Run,
     Table,
     TrackSummary,
-    standing,
+    seed_status,
 )
 from bench.leaderboard.board.comparable import Protocol, digest, editions, protocol_of, text
-from bench.leaderboard.board.entrant import Entrant
 from bench.leaderboard.board.ranking import rank_table
+from bench.leaderboard.board.run_group import RunGroup
 from bench.records.record import Record
 from bench.records.store import Unreadable
 from bench.specs.target import Target
@@ -80,22 +80,22 @@ def _by_table(records: list[Record]) -> dict[Protocol, list[Record]]:
     return by_table
 
 
-def _table(key: Protocol, records: list[Record], edition: str, ranked: bool) -> tuple[Table, list[LeftOut]]:
+def _table(key: Protocol, records: list[Record], edition: str, ranked: bool) -> tuple[Table, list[ExcludedRun]]:
     keys = {record.run_id: _variant_key(record) for record in records}
-    groups: dict[tuple[str, str, str], dict[int, Record]] = defaultdict(dict)
+    by_row: dict[tuple[str, str, str], dict[int, Record]] = defaultdict(dict)
     doubles = []
     for record in records:
-        group = groups[record.method, keys[record.run_id], record.target]
+        group = by_row[record.method, keys[record.run_id], record.target]
         if record.seed in group:
             reason = f"{group[record.seed].run_id} is counted: the same method, settings, target and seed"
             doubles.append(_left_out(record, reason))
         else:
             group[record.seed] = record
     variants = _variants(records, keys)
-    entrants = [_entrant(group.values(), variants[method, variant]) for (method, variant, _), group in groups.items()]
-    entrants.sort(key=lambda each: _order(each.row))
-    ranking, places = rank_table(entrants, _listed(records), ranked)
-    rows = [replace(each.row, place=place) for each, place in zip(entrants, places, strict=True)]
+    groups = [_run_group(group.values(), variants[method, variant]) for (method, variant, _), group in by_row.items()]
+    groups.sort(key=lambda each: _order(each.row))
+    ranking, places = rank_table(groups, _listed(records), ranked)
+    rows = [replace(each.row, place=place) for each, place in zip(groups, places, strict=True)]
     dense = {record.seed: record.dense for record in records if record.dense}
     table = Table(
         kind=key.kind,
@@ -112,9 +112,9 @@ def _table(key: Protocol, records: list[Record], edition: str, ranked: bool) -> 
     return table, doubles
 
 
-def _entrant(group: Iterable[Record], variant: str) -> Entrant:
+def _run_group(group: Iterable[Record], variant: str) -> RunGroup:
     records = sorted(group, key=lambda record: record.seed)
-    return Entrant(_row(records, variant), tuple(records))
+    return RunGroup(_row(records, variant), tuple(records))
 
 
 def _order(row: Row) -> tuple[tuple[int, str, float, str], float, str, str]:
@@ -149,7 +149,7 @@ def _row(records: list[Record], variant: str) -> Row:
         control=records[0].control,
         variant=variant,
         target=records[0].target,
-        standing=standing(len(records)),
+        seed_status=seed_status(len(records)),
         top1_test=Estimate.of(p.top1_test for p in pruned),
         dense_top1_test=Estimate.of(d.top1_test for d in dense),
         difference=Estimate.of(p.top1_test - d.top1_test for d, p in zip(dense, pruned, strict=True)),
@@ -225,8 +225,10 @@ def _reason(record: Record) -> str:
     return "no reason recorded"
 
 
-def _left_out(record: Record, reason: str) -> LeftOut:
-    return LeftOut(record.run_id, record.method, record.target, record.seed, record.status, reason, _command(record))
+def _left_out(record: Record, reason: str) -> ExcludedRun:
+    return ExcludedRun(
+        record.run_id, record.method, record.target, record.seed, record.status, reason, _command(record)
+    )
 
 
 def _command(record: Record) -> str:

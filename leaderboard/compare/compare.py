@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from functools import partial
 
 from bench.errors import UsageError
-from bench.leaderboard.compare.difference import Difference, McNemar, difference, mcnemar
-from bench.leaderboard.compare.facts import Differing, differing, other_basis, other_recipe
+from bench.leaderboard.compare.difference import AccuracyDifference, McNemar, difference, mcnemar
+from bench.leaderboard.compare.facts import Differing, differing, differing_recipe_fields, incomparable_reasons
 from bench.records.record import Measured, Record
 
-__all__ = ["CONFIDENCE", "Against", "Comparison", "Measure", "WidthRow", "compare_runs"]
+__all__ = ["CONFIDENCE", "Against", "Measure", "RunComparison", "WidthRow", "compare_runs"]
 
 CONFIDENCE = 0.95
 
@@ -46,7 +46,7 @@ class Against:
     """
 
     run_id: str
-    difference: Difference | None
+    difference: AccuracyDifference | None
     mcnemar: McNemar | None
 
 
@@ -60,7 +60,7 @@ class WidthRow:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class RunComparison:
     """Runs side by side.
 
     Attributes:
@@ -87,7 +87,7 @@ class Comparison:
         return not self.warnings
 
 
-def compare_runs(records: Sequence[Record]) -> Comparison:
+def compare_runs(records: Sequence[Record]) -> RunComparison:
     """Sets two or more runs side by side.
 
     Raises:
@@ -96,7 +96,7 @@ def compare_runs(records: Sequence[Record]) -> Comparison:
     if len({record.to_json() for record in records}) < 2:
         raise UsageError("bench compare takes two different runs or more: bench compare RUN RUN.")
     first = records[0]
-    return Comparison(
+    return RunComparison(
         records=tuple(records),
         warnings=tuple(_warnings(records)),
         differing=tuple(differing(records)),
@@ -108,8 +108,8 @@ def compare_runs(records: Sequence[Record]) -> Comparison:
 
 
 def _warnings(records: Sequence[Record]) -> list[str]:
-    found = other_basis(records)
-    if len({record.track for record in records}) == 1 and (fields := other_recipe(records)):
+    found = incomparable_reasons(records)
+    if len({record.track for record in records}) == 1 and (fields := differing_recipe_fields(records)):
         found.append(f"other track fields: {', '.join(fields)}")
     dense = {record.manifest.get("dense_sha256") for record in records if record.dense}
     same_start = len({(record.track, record.seed) for record in records}) == 1

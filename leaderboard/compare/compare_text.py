@@ -10,13 +10,13 @@ from rich.table import Table
 from rich.text import Text
 
 from bench.leaderboard.board.comparable import text
-from bench.leaderboard.compare.compare import CONFIDENCE, Against, Comparison, Measure
-from bench.leaderboard.compare.difference import Difference
+from bench.leaderboard.compare.compare import CONFIDENCE, Against, Measure, RunComparison
+from bench.leaderboard.compare.difference import AccuracyDifference
 
 __all__ = ["as_json", "print_comparison"]
 
 
-def print_comparison(comparison: Comparison) -> None:
+def print_comparison(comparison: RunComparison) -> None:
     """Tables with a column a run: colours and borders on a terminal, wide enough for every run elsewhere."""
     records = comparison.records
     console = Console() if sys.stdout.isatty() else Console(width=max(120, 40 + 30 * len(records)))
@@ -45,7 +45,7 @@ def print_comparison(comparison: Comparison) -> None:
         console.print(_text(f"{name} {record.manifest.get('command', 'no command recorded')}"), soft_wrap=True)
 
 
-def as_json(comparison: Comparison) -> dict[str, Any]:
+def as_json(comparison: RunComparison) -> dict[str, Any]:
     """The same as JSON values, lists with a value a run. Accuracies are fractions, times seconds.
 
     What JSON cannot hold (NaN among settings that come from elsewhere) is written as text.
@@ -138,7 +138,7 @@ def _against_json(against: Against) -> dict[str, Any]:
     }
 
 
-def _difference_json(gained: Difference | None) -> dict[str, Any] | None:
+def _difference_json(gained: AccuracyDifference | None) -> dict[str, Any] | None:
     if gained is None:
         return None
     return {

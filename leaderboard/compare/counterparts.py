@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from bench.leaderboard.compare.facts import other_basis, other_recipe
+from bench.leaderboard.compare.facts import differing_recipe_fields, incomparable_reasons
 from bench.records.record import Record
 
 __all__ = ["Pair", "pair_up"]
@@ -71,4 +71,8 @@ def _newest(records: list[Record]) -> list[Record]:
 
 
 def _alike(one: Record, other: Record) -> bool:
-    return one.config == other.config and not other_basis([one, other]) and not other_recipe([one, other])
+    return (
+        one.config == other.config
+        and not incomparable_reasons([one, other])
+        and not differing_recipe_fields([one, other])
+    )

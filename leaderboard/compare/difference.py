@@ -24,11 +24,11 @@ from numpy.typing import NDArray
 from bench.leaderboard.stats.correct_bits import Bits, checked_bits
 from bench.records.record import Measured
 
-__all__ = ["Difference", "McNemar", "difference", "mcnemar"]
+__all__ = ["AccuracyDifference", "McNemar", "difference", "mcnemar"]
 
 
 @dataclass(frozen=True)
-class Difference:
+class AccuracyDifference:
     """Top-1 of the second network minus that of the first, on test, as fractions.
 
     Attributes:
@@ -68,7 +68,7 @@ class McNemar:
     p: float
 
 
-def difference(pairs: Sequence[tuple[Measured, Measured]]) -> Difference:
+def difference(pairs: Sequence[tuple[Measured, Measured]]) -> AccuracyDifference:
     """The mean difference of pairs of runs, one pair a seed, on the same test images.
 
     Bits that are missing, damaged or of different images are not used: the mean is that of `top1_test` then, and its
@@ -79,12 +79,12 @@ def difference(pairs: Sequence[tuple[Measured, Measured]]) -> Difference:
     by_image = _by_image(pairs)
     if by_image is None:
         error = math.sqrt(by_seeds) if len(gains) > 1 else None
-        return Difference(fmean(gains), error, max(len(gains) - 1, 1), len(gains), None)
+        return AccuracyDifference(fmean(gains), error, max(len(gains) - 1, 1), len(gains), None)
     smoothed = np.concatenate([by_image, [1.0, -1.0]])
     by_images = float(smoothed.var(ddof=1)) / len(smoothed)
     total = by_images + by_seeds
     squares = by_images**2 / (len(smoothed) - 1) + (by_seeds**2 / (len(gains) - 1) if len(gains) > 1 else 0.0)
-    return Difference(fmean(gains), math.sqrt(total), total**2 / squares, len(gains), len(by_image))
+    return AccuracyDifference(fmean(gains), math.sqrt(total), total**2 / squares, len(gains), len(by_image))
 
 
 def mcnemar(first: Measured, second: Measured) -> McNemar | None:

@@ -7,7 +7,7 @@ from typing import Any
 from bench.leaderboard.board.comparable import NOT_DECIDING, flat
 from bench.records.record import Record
 
-__all__ = ["ABSENT", "Differing", "differing", "other_basis", "other_recipe"]
+__all__ = ["ABSENT", "Differing", "differing", "differing_recipe_fields", "incomparable_reasons"]
 
 # Of a manifest: what every run has of its own, and where it ran, which is compared apart.
 _OWN = {"command", "finished_at"}
@@ -46,7 +46,7 @@ def differing(records: Sequence[Record]) -> list[Differing]:
     return found
 
 
-def other_basis(records: Sequence[Record]) -> list[str]:
+def incomparable_reasons(records: Sequence[Record]) -> list[str]:
     """Why the accuracies of these records cannot be held against each other; empty where they can."""
     asked = {
         "track": [record.track for record in records],
@@ -59,7 +59,7 @@ def other_basis(records: Sequence[Record]) -> list[str]:
     ]
 
 
-def other_recipe(records: Sequence[Record]) -> list[str]:
+def differing_recipe_fields(records: Sequence[Record]) -> list[str]:
     """The fields of the track that decide results and are not the same in all records; the budget apart."""
     tracks = [flat(_without(record.track_fields, NOT_DECIDING | {"budget"})) for record in records]
     names = sorted({name for fields in tracks for name in fields})

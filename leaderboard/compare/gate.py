@@ -1,4 +1,4 @@
-"""`bench gate`: whether the runs of a change hold what the runs before it reached. For CI.
+"""`bench gate`: whether the runs of a change run_gate what the runs before it reached. For CI.
 
 A baseline folder of records is held against a store, row by row: method, track and target, over the seeds that both
 have. A row fails when
@@ -31,13 +31,13 @@ from typing import Any
 
 from bench.errors import UsageError, unknown_name
 from bench.leaderboard.compare.counterparts import Pair, pair_up
-from bench.leaderboard.compare.difference import Difference, difference
-from bench.leaderboard.compare.facts import differing, other_basis
+from bench.leaderboard.compare.difference import AccuracyDifference, difference
+from bench.leaderboard.compare.facts import differing, incomparable_reasons
 from bench.leaderboard.stats.correct_bits import checked_bits
 from bench.records.record import Measured, Record
 from bench.records.store import Unreadable, read_records
 
-__all__ = ["CONFIDENCE", "Gate", "GateRow", "Rule", "hold", "judge"]
+__all__ = ["CONFIDENCE", "Gate", "GateRow", "Rule", "judge", "run_gate"]
 
 CONFIDENCE = 0.90  # of the two-sided interval: one side is 95 %
 _BADNESS = {"ok": 0, "missed-target": 1, "undertrained": 1, "failed": 2, "invalid": 2}
@@ -88,7 +88,7 @@ class GateRow:
     seeds: tuple[int, ...]
     base: tuple[Record, ...]
     head: tuple[Record, ...]
-    difference: Difference | None
+    difference: AccuracyDifference | None
     equal: bool
     latency: dict[int, float]
     failures: tuple[str, ...]
@@ -135,11 +135,11 @@ class Gate:
         return not self.problems and not self.failing and self.compared > 0
 
 
-def hold(baseline: Path, store: Path, rule: Rule, tracks: Sequence[str] = (), methods: Sequence[str] = ()) -> Gate:
+def run_gate(baseline: Path, store: Path, rule: Rule, tracks: Sequence[str] = (), methods: Sequence[str] = ()) -> Gate:
     """Holds a store against a folder of records; only the named tracks and methods, if any are named.
 
     Raises:
-        UsageError: both are the same folder, which would hold whatever is in it; or a name is not in the baseline.
+        UsageError: both are the same folder, which would run_gate whatever is in it; or a name is not in the baseline.
     """
     if baseline.resolve() == store.resolve():
         raise UsageError(f"--baseline and --store are the same folder, {str(store)!r}. Give two.")
@@ -239,7 +239,7 @@ def _row(pairs: Sequence[Pair], variant: str, rule: Rule) -> GateRow:
     )
 
 
-def _too_far(gained: Difference, rule: Rule) -> str:
+def _too_far(gained: AccuracyDifference, rule: Rule) -> str:
     """Why the accuracy's fall fails the row; empty where it does not."""
     fall = -100 * gained.mean
     half = gained.half_width(CONFIDENCE)
@@ -257,7 +257,7 @@ def _too_far(gained: Difference, rule: Rule) -> str:
 
 def _wrong(base: Record, head: Record) -> list[str]:
     """What must be exactly equal and is not."""
-    found = other_basis([base, head])
+    found = incomparable_reasons([base, head])
     if _BADNESS[head.status] > _BADNESS[base.status]:
         found.append(f"status {base.status} → {head.status}{_last_line(head.error)}")
     for name, old, new in (("dense", base.dense, head.dense), ("pruned", base.pruned, head.pruned)):

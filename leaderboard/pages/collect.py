@@ -9,7 +9,7 @@ from bench.leaderboard.board.summary import summarise
 from bench.leaderboard.pages.blocks import TableRow
 from bench.leaderboard.pages.installed import Installed, installed_methods
 from bench.leaderboard.pages.method_page import method_row
-from bench.leaderboard.verdicts.verdicts import Verdict, verdicts
+from bench.leaderboard.verdicts.verdicts import ClaimVerdict, verdicts
 from bench.records.record import Record
 from bench.records.store import Unreadable
 from bench.specs.claim import Claim
@@ -42,7 +42,7 @@ class Material:
     """
 
     board: Board
-    verdicts: tuple[Verdict, ...]
+    verdicts: tuple[ClaimVerdict, ...]
     methods: tuple[MethodRuns, ...]
 
 

@@ -137,7 +137,7 @@ def _difference(row: Row) -> str:
 
 def _rank(row: Row) -> str:
     if row.place is None:
-        return "listed" if row.standing == "listed" else "–"
+        return "listed" if row.seed_status == "listed" else "–"
     return place_text(row.place)
 
 

@@ -21,7 +21,7 @@ from bench.leaderboard.pages.columns import heading, percent, points
 from bench.leaderboard.pages.installed import Installed
 from bench.leaderboard.pages.links import CLAIMS, method_page, run_page, track_page
 from bench.leaderboard.pages.track_page import section_anchor, verdict_table
-from bench.leaderboard.verdicts.verdicts import Verdict
+from bench.leaderboard.verdicts.verdicts import ClaimVerdict
 from bench.records.record import Record
 
 __all__ = ["method_plan", "method_row"]
@@ -46,7 +46,7 @@ def method_plan(
     installed: Installed | None,
     records: Sequence[Record],
     board: Board,
-    verdicts: Iterable[Verdict],
+    verdicts: Iterable[ClaimVerdict],
 ) -> ReportPlan:
     """The page of one method.
 

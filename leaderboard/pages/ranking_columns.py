@@ -1,4 +1,4 @@
-"""How a ranking is written: sheets of text, the same for the page, a report and the terminal."""
+"""How a ranking is written: ranking_tables of text, the same for the page, a report and the terminal."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,18 +7,18 @@ from typing import Any, TypeVar
 from bench.leaderboard.board.board import Table
 from bench.leaderboard.board.comparison import (
     AcrossTargets,
-    Addition,
+    AgentGain,
     Area,
-    Comparison,
     Floor,
     NotCompared,
+    PairTest,
     Ranking,
     TargetRanking,
 )
 from bench.leaderboard.pages.column import Column
 from bench.leaderboard.pages.columns import percent, place_text, points
 
-__all__ = ["Sheet", "sheets"]
+__all__ = ["RankingTable", "ranking_tables"]
 
 T = TypeVar("T")
 
@@ -26,7 +26,7 @@ _SIZES = {"macs": "multiply-accumulates", "params": "nonzero parameters"}
 
 
 @dataclass(frozen=True)
-class Sheet:
+class RankingTable:
     """One table as text.
 
     Attributes:
@@ -44,35 +44,35 @@ class Sheet:
     detail: bool
 
 
-def sheets(table: Table) -> tuple[Sheet, ...]:
-    """The sheets of a table's ranking; none where there is nothing to say."""
+def ranking_tables(table: Table) -> tuple[RankingTable, ...]:
+    """The ranking_tables of a table's ranking; none where there is nothing to say."""
     ranking = table.ranking
     found = [_across(each) for each in ranking.across]
-    if ranking.additions:
-        found.append(_sheet("What an agent adds", _ADDITION_NOTES, _ADDITIONS, ranking.additions))
+    if ranking.agent_gains:
+        found.append(_ranking_table("What an agent adds", _AGENT_GAIN_NOTES, _ADDITIONS, ranking.agent_gains))
     if ranking.floors:
         found.append(_floors(ranking))
     return (*found, *(_target(each) for each in ranking.targets if each.pairs or each.not_compared))
 
 
-def _sheet(
+def _ranking_table(
     title: str, notes: Sequence[str], columns: tuple[Column[T], ...], rows: Sequence[T], detail: bool = False
-) -> Sheet:
+) -> RankingTable:
     cells = tuple(tuple(column.cell(row) for column in columns) for row in rows)
-    return Sheet(title, tuple(notes), columns, cells, detail)
+    return RankingTable(title, tuple(notes), columns, cells, detail)
 
 
-def _across(across: AcrossTargets) -> Sheet:
+def _across(across: AcrossTargets) -> RankingTable:
     notes = [
         f"Test top-1 averaged over the logarithm of the {_SIZES[across.measure]} kept, from the smallest of these "
         "targets to the largest, as measured: the area under the curve divided by its width. Ranks by the same tests "
         "as at one target.",
         *_not_compared("Not in the summary", across.left_out),
     ]
-    return _sheet(f"Across targets ({', '.join(across.targets)})", notes, _AREAS, across.rows)
+    return _ranking_table(f"Across targets ({', '.join(across.targets)})", notes, _AREAS, across.rows)
 
 
-def _target(target: TargetRanking) -> Sheet:
+def _target(target: TargetRanking) -> RankingTable:
     pairs = f"{target.pairs:,} pair{'' if target.pairs == 1 else 's'}"
     notes = []
     if len(target.comparisons) < target.pairs:
@@ -81,10 +81,12 @@ def _target(target: TargetRanking) -> Sheet:
             "its neighbour, from the top. Ranks and Holm's correction rest on all of them."
         )
     notes += _not_compared("Not compared with every row", target.not_compared)
-    return _sheet(f"{target.target}: {pairs} of rows compared", notes, _COMPARISONS, target.comparisons, detail=True)
+    return _ranking_table(
+        f"{target.target}: {pairs} of rows compared", notes, _COMPARISONS, target.comparisons, detail=True
+    )
 
 
-def _floors(ranking: Ranking) -> Sheet:
+def _floors(ranking: Ranking) -> RankingTable:
     images = ranking.floors[0].images
     notes = [
         f"No ranks: the test split has {images:,} images, so that one image is {100 / images:.2g} points. A difference "
@@ -93,7 +95,7 @@ def _floors(ranking: Ranking) -> Sheet:
         "methods' correct bits, each averaged over the shared seeds; the mean of v over the pairs of rows, or "
         "2 p (1 − p) at the mean accuracy p where there is no pair.",
     ]
-    return _sheet("What this track can tell apart", notes, _FLOORS, ranking.floors)
+    return _ranking_table("What this track can tell apart", notes, _FLOORS, ranking.floors)
 
 
 _LISTED = 8
@@ -111,7 +113,7 @@ def _p(value: float) -> str:
     return "< 0.0001" if value < 0.0001 else f"{value:.2g}"
 
 
-def _images(row: Comparison) -> str:
+def _images(row: PairTest) -> str:
     if row.images is None:
         return "–"
     return f"{_signed(row.images.low)} to {_signed(row.images.high)}"
@@ -125,7 +127,7 @@ def _seeds(seeds: Sequence[int]) -> str:
     return ", ".join(str(seed) for seed in seeds) if len(seeds) <= 5 else f"{len(seeds)} seeds"
 
 
-_COMPARISONS: tuple[Column[Comparison], ...] = (
+_COMPARISONS: tuple[Column[PairTest], ...] = (
     Column("higher mean", "the row with the higher mean over the shared seeds", lambda row: row.better, False),
     Column("lower mean", "the other row", lambda row: row.other, False),
     Column(
@@ -156,11 +158,11 @@ _AREAS: tuple[Column[Area], ...] = (
     Column("seeds", "seeds with a run at every target", lambda row: str(row.area.n)),
 )
 
-_ADDITION_NOTES = (
+_AGENT_GAIN_NOTES = (
     "Each search that an agent guides beside the same search with actions drawn by lot: the difference is what the "
     "agent adds, whatever its sign. p is that of one paired t-test by seed, not corrected.",
 )
-_ADDITIONS: tuple[Column[Addition], ...] = (
+_ADDITIONS: tuple[Column[AgentGain], ...] = (
     Column("target", "the target", lambda row: row.target, False),
     Column("with the agent", "the row", lambda row: row.label, False),
     Column("by lot", "its counterpart", lambda row: row.counterpart, False),

@@ -27,7 +27,7 @@ from bench.leaderboard.pages.plots import in_script
 from bench.leaderboard.pages.run_page import run_context
 from bench.leaderboard.pages.track_page import overview_plan, track_plan, verdict_table
 from bench.leaderboard.verdicts.verdict_columns import COLUMNS
-from bench.leaderboard.verdicts.verdicts import Verdict
+from bench.leaderboard.verdicts.verdicts import ClaimVerdict
 from bench.records.record import Record
 from bench.records.store import Unreadable
 from bench.specs.claim import claim_names, load_claim
@@ -118,9 +118,9 @@ class _Pages:
         fields = {"plan": plan, "sections": sections, "here": plan.title, "plots": _has_plot(every), "home": False}
         return self._environment.get_template("report.html").render(fields | words)
 
-    def claims(self, found: Sequence[Verdict], tracks: set[str]) -> str:
+    def claims(self, found: Sequence[ClaimVerdict], tracks: set[str]) -> str:
         """All claims, verdict by verdict."""
-        by_claim: dict[str, list[Verdict]] = defaultdict(list)
+        by_claim: dict[str, list[ClaimVerdict]] = defaultdict(list)
         for verdict in found:
             by_claim[verdict.claim.name].append(verdict)
         words = {

@@ -11,7 +11,7 @@ from bench.leaderboard.pages.column import Column
 from bench.leaderboard.pages.columns import columns, heading
 from bench.leaderboard.pages.details import RowDetails, row_details
 from bench.leaderboard.pages.links import method_page, run_page
-from bench.leaderboard.pages.ranking_columns import Sheet, sheets
+from bench.leaderboard.pages.ranking_columns import RankingTable, ranking_tables
 from bench.records.record import Record
 
 __all__ = ["table_blocks", "text_cell"]
@@ -37,8 +37,8 @@ def table_blocks(
             shows="accuracy",
         )
     ]
-    ranking = sheets(table)
-    blocks += [_sheet(sheet) for sheet in ranking if not sheet.detail]
+    ranking = ranking_tables(table)
+    blocks += [_ranking_table(ranking_table) for ranking_table in ranking if not ranking_table.detail]
     if table.rows:
         blocks.append(_result_table(f"Results: {heading(table)}", table.rows, shown))
     if table.curve_only:
@@ -49,8 +49,8 @@ def table_blocks(
         blocks += [Text(text), _result_table(f"Own size: {heading(table)}", table.curve_only, shown)]
     meanings = tuple((column.title, column.meaning) for column in shown)
     blocks.append(Fold("What the columns mean", (Facts(meanings, long=True),)))
-    compared = [sheet for sheet in ranking if sheet.detail]
-    blocks += [_sheet(sheet) for sheet in compared]
+    compared = [ranking_table for ranking_table in ranking if ranking_table.detail]
+    blocks += [_ranking_table(ranking_table) for ranking_table in compared]
     if compared:
         meanings = tuple((column.title, column.meaning) for column in compared[0].columns)
         blocks.append(Fold("What the columns of these comparisons mean", (Facts(meanings, long=True),)))
@@ -71,19 +71,19 @@ def table_blocks(
     return tuple(blocks)
 
 
-def _sheet(sheet: Sheet) -> Fold:
-    """One sheet of the ranking."""
-    heads = tuple(ColumnHead(each.title, each.meaning, numeric=each.number) for each in sheet.columns)
-    blocks: list[Block] = [Text(note) for note in sheet.notes]
-    if sheet.rows:
+def _ranking_table(ranking_table: RankingTable) -> Fold:
+    """One ranking_table of the ranking."""
+    heads = tuple(ColumnHead(each.title, each.meaning, numeric=each.number) for each in ranking_table.columns)
+    blocks: list[Block] = [Text(note) for note in ranking_table.notes]
+    if ranking_table.rows:
         rows = tuple(
             TableRow(
                 tuple(text_cell(text) if head.numeric else Cell(text) for text, head in zip(row, heads, strict=True))
             )
-            for row in sheet.rows
+            for row in ranking_table.rows
         )
-        blocks.append(TableBlock(sheet.title, heads, rows))
-    return Fold(sheet.title, tuple(blocks), open=not sheet.detail)
+        blocks.append(TableBlock(ranking_table.title, heads, rows))
+    return Fold(ranking_table.title, tuple(blocks), open=not ranking_table.detail)
 
 
 def _result_table(caption: str, rows: Sequence[Row], shown: Sequence[Column[Row]]) -> TableBlock:

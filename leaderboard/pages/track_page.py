@@ -22,7 +22,7 @@ from bench.leaderboard.pages.columns import heading
 from bench.leaderboard.pages.links import CLAIMS, claim_href, method_page, run_page, track_page
 from bench.leaderboard.pages.table_blocks import table_blocks, text_cell
 from bench.leaderboard.verdicts.verdict_columns import COLUMNS
-from bench.leaderboard.verdicts.verdicts import Verdict
+from bench.leaderboard.verdicts.verdicts import ClaimVerdict
 from bench.records.record import Record
 
 __all__ = ["overview_plan", "section_anchor", "track_plan", "verdict_table"]
@@ -34,7 +34,7 @@ def section_anchor(number: int) -> str:
 
 
 def track_plan(
-    track: TrackSummary, verdicts: Sequence[Verdict] = (), records: Mapping[str, Record] | None = None
+    track: TrackSummary, verdicts: Sequence[ClaimVerdict] = (), records: Mapping[str, Record] | None = None
 ) -> ReportPlan:
     """The report of one track.
 
@@ -68,7 +68,7 @@ def track_plan(
     return ReportPlan(track.name, tuple(intro), tuple(sections))
 
 
-def overview_plan(board: Board, verdicts: Sequence[Verdict] = (), methods: Sequence[TableRow] = ()) -> ReportPlan:
+def overview_plan(board: Board, verdicts: Sequence[ClaimVerdict] = (), methods: Sequence[TableRow] = ()) -> ReportPlan:
     """The report of all tracks.
 
     Args:
@@ -117,7 +117,7 @@ METHOD_COLUMNS = (
 """Columns of the overview's table of methods."""
 
 
-def verdict_table(verdicts: Sequence[Verdict], linked: bool = True) -> TableBlock:
+def verdict_table(verdicts: Sequence[ClaimVerdict], linked: bool = True) -> TableBlock:
     """Claimed and measured.
 
     Args:

@@ -6,7 +6,7 @@ from rich.table import Table
 
 from bench.leaderboard.board.board import Estimate
 from bench.leaderboard.pages.column import Column
-from bench.leaderboard.verdicts.verdicts import Verdict
+from bench.leaderboard.verdicts.verdicts import ClaimVerdict
 
 __all__ = ["COLUMNS", "verdict_table"]
 
@@ -26,20 +26,20 @@ def _amount(value: float, unit: str, sign: bool = False) -> str:
     return f"{text} {unit}".replace("-", "−").replace(" x", "×")
 
 
-def _number(verdict: Verdict) -> str:
+def _number(verdict: ClaimVerdict) -> str:
     number = verdict.number
     rival = f" over {number.rival}" if number.rival else ""
     ours = "" if number.published else " (ours)"
     return f"{_NAMES[number.measure]}{rival} at {number.target}{ours}"
 
 
-def _claimed(verdict: Verdict) -> str:
+def _claimed(verdict: ClaimVerdict) -> str:
     number = verdict.number
     text = _amount(number.claimed, number.unit)
     return f"above {text}" if number.significant else text
 
 
-def _measured(verdict: Verdict) -> str:
+def _measured(verdict: ClaimVerdict) -> str:
     return _interval(verdict.measured, verdict.number.unit)
 
 
@@ -50,36 +50,36 @@ def _interval(estimate: Estimate | None, unit: str) -> str:
     return _amount(estimate.mean, "").strip() + width + f" {unit}".replace(" x", "×")
 
 
-def _difference(verdict: Verdict) -> str:
+def _difference(verdict: ClaimVerdict) -> str:
     return "–" if verdict.difference is None else _amount(verdict.difference, verdict.number.unit, sign=True)
 
 
-def _loss(verdict: Verdict) -> str:
+def _loss(verdict: ClaimVerdict) -> str:
     return _interval(verdict.loss, "points")
 
 
-def _allowed(verdict: Verdict) -> str:
+def _allowed(verdict: ClaimVerdict) -> str:
     number = verdict.number
     return "–" if number.loss is None else _amount(number.loss + number.loss_tolerance, "points")
 
 
-def _gain(verdict: Verdict) -> str:
+def _gain(verdict: ClaimVerdict) -> str:
     gain = verdict.dense_gain
     return "–" if gain is None else _amount(gain.mean, "points", sign=True)
 
 
-def _dense(verdict: Verdict) -> str:
+def _dense(verdict: ClaimVerdict) -> str:
     return "–" if verdict.dense_top1 is None else f"{100 * verdict.dense_top1.mean:.2f} %"
 
 
-def _hours(verdict: Verdict) -> str:
+def _hours(verdict: ClaimVerdict) -> str:
     if verdict.hours is None:
         return "–"
     about = "about " if verdict.word == "not run" else ""
     return f"{about}{verdict.hours:.2g} h"
 
 
-COLUMNS: tuple[Column[Verdict], ...] = (
+COLUMNS: tuple[Column[ClaimVerdict], ...] = (
     Column("number", "what is measured, and the target that the method was run at", _number, False),
     Column("claimed", "as published; (ours): a point on the way, that no paper states", _claimed),
     Column("measured", "mean over seeds with its 95 % Student interval", _measured),
@@ -94,7 +94,7 @@ COLUMNS: tuple[Column[Verdict], ...] = (
 )
 
 
-def verdict_table(found: Sequence[Verdict]) -> Table:
+def verdict_table(found: Sequence[ClaimVerdict]) -> Table:
     """All verdicts for a terminal."""
     table = Table(title="claims")
     table.add_column("claim", overflow="fold")

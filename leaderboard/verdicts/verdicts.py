@@ -17,7 +17,7 @@ from bench.records.record import Record
 from bench.specs.claim import PREFIX, Claim, Number
 from bench.specs.track import Track
 
-__all__ = ["Verdict", "as_json", "is_claims", "verdicts"]
+__all__ = ["ClaimVerdict", "as_json", "verdicts"]
 
 Word = Literal["reproduced", "not reproduced", "not run"]
 
@@ -33,7 +33,7 @@ _MEASURES: dict[str, Callable[[Record], float | None]] = {
 
 
 @dataclass(frozen=True)
-class Verdict:
+class ClaimVerdict:
     """One number of a claim, claimed and measured. Accuracies are fractions, differences of them in points.
 
     Attributes:
@@ -78,12 +78,7 @@ class Verdict:
         return f"{self.claim.command} --target {self.number.target}"
 
 
-def is_claims(track: str) -> bool:
-    """Whether a track of this name is a claim's."""
-    return track.startswith(PREFIX)
-
-
-def verdicts(claims: Iterable[Claim], records: Iterable[Record]) -> list[Verdict]:
+def verdicts(claims: Iterable[Claim], records: Iterable[Record]) -> list[ClaimVerdict]:
     """A verdict for each number of each claim, in order."""
     by_track: dict[str, list[Record]] = defaultdict(list)
     for record in records:
@@ -91,7 +86,7 @@ def verdicts(claims: Iterable[Claim], records: Iterable[Record]) -> list[Verdict
     return [_verdict(claim, number, by_track[PREFIX + claim.name]) for claim in claims for number in claim.numbers]
 
 
-def as_json(verdict: Verdict) -> dict[str, Any]:
+def as_json(verdict: ClaimVerdict) -> dict[str, Any]:
     """A verdict as JSON values."""
 
     def numbers(estimate: Estimate | None) -> dict[str, Any] | None:
@@ -122,7 +117,7 @@ def as_json(verdict: Verdict) -> dict[str, Any]:
     }
 
 
-def _verdict(claim: Claim, number: Number, records: Sequence[Record]) -> Verdict:
+def _verdict(claim: Claim, number: Number, records: Sequence[Record]) -> ClaimVerdict:
     wanted = _deciding(claim.track)
     own = [record for record in records if _deciding_of(record) == wanted]
     classes = sorted({str(record.manifest.get("device_class", "")) for record in own})
@@ -131,7 +126,7 @@ def _verdict(claim: Claim, number: Number, records: Sequence[Record]) -> Verdict
     return max(done or tries, key=lambda each: len(each.seeds), default=_not_run(claim, number, ()))
 
 
-def _on(claim: Claim, number: Number, records: Sequence[Record]) -> Verdict:
+def _on(claim: Claim, number: Number, records: Sequence[Record]) -> ClaimVerdict:
     """The verdict by the runs of one class of device."""
     mine = _by_seed(records, claim.method, number.target, claim.settings)
     rivals = _by_seed(records, number.rival, number.target, {}) if number.rival else mine
@@ -146,7 +141,7 @@ def _on(claim: Claim, number: Number, records: Sequence[Record]) -> Verdict:
     pruned = [r.pruned.top1_test for r in runs if r.pruned]
     if failed or len(values) < len(runs) or len(dense) < len(runs) or len(pruned) < len(runs):
         why = "; ".join(f"seed {r.seed}: {r.status}" for r in failed) or "the records lack the measure"
-        return Verdict(claim, number, "not reproduced", why, seeds, runs=tuple(r.run_id for r in runs))
+        return ClaimVerdict(claim, number, "not reproduced", why, seeds, runs=tuple(r.run_id for r in runs))
     measured = Estimate.of(values)
     loss = Estimate.of(100 * (d - p) for d, p in zip(dense, pruned, strict=True))
     gains = [
@@ -155,7 +150,7 @@ def _on(claim: Claim, number: Number, records: Sequence[Record]) -> Verdict:
         if (c := controls.get(seed)) is not None and c.pruned and c.dense
     ]
     word, why = _judge(number, measured, loss)
-    return Verdict(
+    return ClaimVerdict(
         claim,
         number,
         word,
@@ -189,11 +184,11 @@ def _judge(number: Number, measured: Estimate, loss: Estimate) -> tuple[Word, st
     return ("reproduced" if reached else "not reproduced"), "; ".join(reasons)
 
 
-def _not_run(claim: Claim, number: Number, seeds: tuple[int, ...]) -> Verdict:
+def _not_run(claim: Claim, number: Number, seeds: tuple[int, ...]) -> ClaimVerdict:
     guess = claim.estimated
     count = len(claim.seeds) * (2 + (number.rival is not None))  # the method, its rival and the control
     why = f"{len(seeds)} of {len(claim.seeds)} seeds have a record" if seeds else "no record"
-    return Verdict(
+    return ClaimVerdict(
         claim,
         number,
         "not run",

@@ -1,0 +1,1 @@
+"""The pages' blocks as a W&B report. No number is made here."""

@@ -84,6 +84,7 @@ def trial(digits: Data) -> Iterator[Trial]:
         observers=(),
         reinitialise=lambda net: None,
         recorded_widths=lambda run: {},
+        initial=net.state_dict,
     )
     made.begin()
     yield made

@@ -1,6 +1,7 @@
 """OLMP: thresholds, mask rule and splicing by hand, the search's constraint and budget, sizes, resuming."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -33,7 +34,8 @@ def step_of(trial: Trial, index: int = 0, progress: float = 0.0) -> Step:
         return torch.zeros(count, 1, 8, 8), torch.zeros(count, dtype=torch.long)
 
     images, labels = sample(16, trial.rng)
-    return Step(index, progress, trial.network, images, labels, trial.surgery.weights, forward, sample)
+    weights = trial.surgery.weights
+    return Step(index, progress, trial.network, images, labels, weights, forward, sample, lambda *_batch: {})
 
 
 # -- thresholds and masks -----------------------------------------------------------------------------------------
@@ -182,7 +184,7 @@ def accurate_above(trial: Trial, weights: int, share: float) -> Step:
         right = len(images) if trial.surgery.weights.remaining() > weights else round(share * len(images))
         return torch.eye(4)[torch.tensor([0] * right + [1] * (len(images) - right), dtype=torch.long)]
 
-    return Step(0, 0.0, step.network, step.images, step.labels, step.weights, forward, step.sample)
+    return replace(step, index=0, progress=0.0, forward=forward)
 
 
 @pytest.mark.parametrize(("share", "feasible"), [(0.9375, True), (0.90625, False)])

@@ -10,6 +10,7 @@ from pydantic import Field
 
 from bench import Config, Method, Trial, UsageError
 from bench.runner.jobs import Job, RunRequest, make_plan, method_classes
+from bench.runner.jobs import plan as whole_plan
 
 
 class SettingsOfEveryKind(Config):
@@ -133,9 +134,8 @@ def test_a_budget_in_seconds_binds_in_seconds(plan: Callable[..., list[Job]]) ->
             "l1 is structured and cannot be run at auto. Give --target macs=0.5",
         ),
         ({"methods": ("magnitude",), "targets": ("macs=0.5",)}, "magnitude is unstructured and .* --target params=0.1"),
-        ({"methods": ("magnitude", "l1"), "targets": ("macs=0.5",)}, "magnitude is unstructured and cannot be run"),
         ({"methods": ("hbpf",)}, "unknown method 'hbpf'. Did you mean 'hbfp'"),
-        ({"methods": ("magnitude", "random-weights")}, "nothing to run"),
+        ({"methods": ("magnitude", "random-weights")}, "magnitude is unstructured and cannot be run at macs=0.5, macs"),
         ({"tracks": ("digits",)}, "unknown track 'digits'. Did you mean 'digits-lenet5'"),
         ({"targets": ("macs=1.5",)}, r"macs=1.5 is outside \(0, 1\)"),
         ({"targets": ("none",)}, "target none is for the dense control; hbfp needs"),
@@ -158,6 +158,14 @@ def test_what_cannot_be_planned_is_refused_with_the_value_and_the_next_action(
 ) -> None:
     with pytest.raises(UsageError, match=said):
         plan(**asked)
+
+
+def test_methods_that_do_not_fit_are_left_out_with_the_reason_where_others_do(smoke_track: Path) -> None:
+    made = whole_plan(RunRequest(("magnitude", "l1"), (str(smoke_track),), ("macs=0.5",)))
+    assert [job.spec.method for job in made.jobs] == ["l1"]
+    (unfit,) = made.left_out
+    assert (unfit.method, unfit.track) == ("magnitude", "smoke")
+    assert "unstructured and cannot be run at macs=0.5. Give --target params=0.1" in unfit.reason
 
 
 class Scaled(Settable):

@@ -22,7 +22,7 @@ from bench.records.record import Record
 from bench.records.store import Store
 from bench.runner.inputs import Device, with_inputs
 from bench.runner.jobs import Job, RunRequest, make_plan
-from bench.runner.run import Workplace, execute
+from bench.runner.run import Workplace, data_key, execute
 from bench.specs.budget import Unit
 from bench.specs.run import RunSpec
 from bench.specs.target import Target
@@ -51,7 +51,7 @@ class _SmallWorkplace(Workplace):
     """Serves the first few images of a track's data set; in the data sets used here these mix the classes."""
 
     def data_of(self, track: Track, device: Device) -> Data:
-        key = (track.dataset, track.validation.images, track.validation.seed, device)
+        key = data_key(track, device)
         if key not in self.loaded:
             source = dataset(track.dataset)
             train, test = (
@@ -91,8 +91,8 @@ class Case:
 
     def target(self, ratio: float) -> Target:
         """The target for a size, in the measure that fits the method's kind."""
-        if self.method.targets == "none":
-            return Target("none")
+        if self.method.targets in ("none", "auto"):
+            return Target(self.method.targets)
         return Target("macs" if self.method.kind == "structured" else "params", ratio)
 
     def run(

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from bench.checks.record.rerun import load_pruned, measure_again
 from bench.checks.record.submission import Doubtful, Refused, Submission
-from bench.data.base import dataset
+from bench.data.own import dataset_of
 from bench.errors import DataError
 from bench.measure.macs import count_macs, macs_nonzero
 from bench.measure.network import layers_of
@@ -26,7 +26,7 @@ def network_check(it: Submission, path: Path, data: Path | None) -> str:
         Doubtful: it is the record's, but its accuracy could not be measured.
         StoreError: the file is damaged, or describes another network.
     """
-    source = dataset(it.track.dataset)
+    source = dataset_of(it.track)
     shape = source.shape
     network, sha256 = load_pruned(path, {"network": it.track.network, "shape": list(shape), "classes": source.classes})
     if sha256 != it.pruned.weights_sha256:

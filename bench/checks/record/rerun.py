@@ -20,7 +20,7 @@ from bench.errors import StoreError, UsageError
 from bench.measure.latency import Latency
 from bench.measure.network import measure, tensors_sha256
 from bench.networks.base import NetworkSpec
-from bench.networks.registry import network as network_plugin
+from bench.networks.registry import network as network_named
 from bench.records.hardware import device_class, machine
 from bench.records.record import Measured, Record
 from bench.records.store import Store
@@ -87,6 +87,8 @@ def _spec(record: Record) -> RunSpec:
         track = Track.model_validate(record.track_fields)
     except ValidationError as error:
         raise UsageError(f"record {record.run_id}: its track: {describe(error)}") from None
+    if isinstance(folder := record.manifest.get("track_folder"), str):
+        track = track.model_copy(update={"root": Path(folder)})
     device: Literal["cpu", "cuda"] = (
         "cuda" if record.manifest.get("device") == "cuda" and torch.cuda.is_available() else "cpu"
     )
@@ -145,7 +147,7 @@ def measure_again(record: Record, network: Path, data_folder: Path) -> RerunResu
     if any(not each.startswith("harness") for each in inputs):
         return RerunResult(False, "it was not measured", _OTHER, inputs)
     wanted = {"network": spec.track.network, "shape": list(data.shape), "classes": data.classes}
-    found, sha256 = load_pruned(network, wanted)
+    found, sha256 = load_pruned(network, wanted, spec.track.root)
     if sha256 != record.pruned.weights_sha256:
         return RerunResult(
             False, "bitwise", f"weights: the stored network is {sha256}, the record says {record.pruned.weights_sha256}"
@@ -161,12 +163,13 @@ def measure_again(record: Record, network: Path, data_folder: Path) -> RerunResu
     return RerunResult(first is None, f"within tolerance, since {changed}" if changed else "bitwise", first)
 
 
-def load_pruned(path: Path, wanted: Mapping[str, Any] | None = None) -> tuple[nn.Module, str]:
+def load_pruned(path: Path, wanted: Mapping[str, Any] | None = None, root: Path | None = None) -> tuple[nn.Module, str]:
     """The network in a file of the store, in evaluation mode, and its hash; no plugin of a method is needed.
 
     Args:
         path: the file.
         wanted: what its description must say, by key; None where nothing is known of it.
+        root: the folder that the path of a network of one's own begins in.
 
     Raises:
         StoreError: the file is missing or damaged, or describes another network than is wanted.
@@ -178,7 +181,9 @@ def load_pruned(path: Path, wanted: Mapping[str, Any] | None = None) -> tuple[nn
         if described != (wanted or {}):
             raise StoreError(f"{path} describes {described}, and the record is of {dict(wanted or {})}.")
         spec = NetworkSpec.of(description["shape"], int(description["classes"]))
-        network = network_plugin(str(description["network"])).build(spec)
+        plugin = network_named(str(description["network"]), description.get("settings"), root)
+        with torch.random.fork_rng(devices=[]):
+            network = plugin.construct(spec)
     except (KeyError, TypeError, ValueError) as error:
         raise StoreError(f"{path}: its description is not readable ({type(error).__name__}: {error}).") from None
     load_tensors_into(network, tensors)

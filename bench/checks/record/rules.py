@@ -24,7 +24,7 @@ from bench.runner.dense import dense_key
 from bench.runner.record_builder import budget_amount, ratios_of, status_of
 from bench.specs.budget import FORWARD, TRAINING
 from bench.specs.changes import flat
-from bench.specs.sources import source_sha256
+from bench.specs.code import source_sha256
 from bench.specs.track import deciding_fields, describe
 
 __all__ = ["CHECKS"]

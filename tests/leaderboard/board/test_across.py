@@ -7,7 +7,7 @@ import pytest
 
 from bench.leaderboard.board.across import normalised_area
 from bench.leaderboard.board.summary import summarise
-from bench.leaderboard.pages.ranking_columns import sheets
+from bench.leaderboard.pages.ranking_columns import ranking_tables
 from bench.records.record import Record
 
 MakeRecord = Callable[..., Record]
@@ -61,9 +61,9 @@ def test_methods_are_ranked_by_their_areas(make_record: MakeRecord) -> None:
     }
     assert across.rows[0].area.mean == pytest.approx(0.775)
     assert across.rows[0].area.n == 5
-    sheet = sheets(summarise(records).tracks[0].tables[0])[0]
-    assert sheet.title == "Across targets (macs=0.5, macs=0.25, macs=0.125)"
-    assert sheet.rows[2][:2] == ("c (control)", "3")
+    ranking_table = ranking_tables(summarise(records).tracks[0].tables[0])[0]
+    assert ranking_table.title == "Across targets (macs=0.5, macs=0.25, macs=0.125)"
+    assert ranking_table.rows[2][:2] == ("c (control)", "3")
 
 
 def test_a_method_that_lacks_a_target_or_seeds_is_left_out_with_the_reason(make_record: MakeRecord) -> None:
@@ -81,8 +81,8 @@ def test_a_method_that_lacks_a_target_or_seeds_is_left_out_with_the_reason(make_
         "few": "has 2 seeds at all targets: the summary takes 3 or more",
         "elsewhere": "shares three seeds, from the same dense networks, with none of the others",
     }
-    (sheet,) = [each for each in sheets(summarise(records).tracks[0].tables[0]) if not each.detail]
-    assert "short (has no run at macs=0.125)" in sheet.notes[1]
+    (ranking_table,) = [each for each in ranking_tables(summarise(records).tracks[0].tables[0]) if not each.detail]
+    assert "short (has no run at macs=0.125)" in ranking_table.notes[1]
 
 
 def test_a_target_of_one_s_own_takes_nobody_out(make_record: MakeRecord) -> None:

@@ -8,7 +8,7 @@ import pytest
 from bench.leaderboard.board.board import Table
 from bench.leaderboard.board.summary import summarise
 from bench.leaderboard.pages.columns import columns
-from bench.leaderboard.pages.ranking_columns import sheets
+from bench.leaderboard.pages.ranking_columns import ranking_tables
 from bench.records.record import Record
 
 MakeRecord = Callable[..., Record]
@@ -246,9 +246,9 @@ def test_a_track_too_small_to_rank_shows_its_floor(make_record: MakeRecord, with
     assert (floor.images, floor.seeds, floor.pairs) == (400, 3, 1)
     # 20 of 400 images differ, by +1 or -1: v = 0.05, 1.96 sqrt(0.05 / 400) = 0.021913.
     assert floor.half_width == pytest.approx(0.021913, abs=1e-6)
-    (sheet,) = sheets(table)
-    assert sheet.rows == (("macs=0.5", "2.19", "3", "1"),)
-    assert "400 images, so that one image is 0.25 points" in sheet.notes[0]
+    (ranking_table,) = ranking_tables(table)
+    assert ranking_table.rows == (("macs=0.5", "2.19", "3", "1"),)
+    assert "400 images, so that one image is 0.25 points" in ranking_table.notes[0]
 
 
 def test_the_floor_of_a_single_row_comes_from_its_accuracy(make_record: MakeRecord, with_bits: Bits) -> None:
@@ -272,9 +272,9 @@ def test_many_rows_are_ranked_by_all_pairs_and_shown_in_part(
     for number in range(1, 20):
         assert (labels[0], labels[number]) in shown
         assert (labels[number - 1], labels[number]) in shown
-    (sheet,) = [each for each in sheets(table) if each.detail]
-    assert sheet.title == "macs=0.9: 780 pairs of rows compared"
-    assert sheet.notes[0].startswith("45 of 780 pairs are shown")
+    (ranking_table,) = [each for each in ranking_tables(table) if each.detail]
+    assert ranking_table.title == "macs=0.9: 780 pairs of rows compared"
+    assert ranking_table.notes[0].startswith("45 of 780 pairs are shown")
 
 
 def test_ten_thousand_records_are_ranked(synthetic_records: Callable[..., list[Record]]) -> None:

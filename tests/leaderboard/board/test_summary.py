@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.leaderboard.board.board import Estimate, standing
+from bench.leaderboard.board.board import Estimate, seed_status
 from bench.leaderboard.board.summary import summarise
 from bench.leaderboard.pages.columns import tables
 from bench.records.record import Record
@@ -70,7 +70,7 @@ def test_spent_of_a_budget_in_seconds_comes_from_the_ledger(make_record: MakeRec
 
 def test_standing() -> None:
     expected = ["listed", "listed", "provisional", "provisional", "ranked", "ranked"]
-    assert [standing(seeds) for seeds in range(1, 7)] == expected
+    assert [seed_status(seeds) for seeds in range(1, 7)] == expected
 
 
 def test_a_record_counts_once(make_record: MakeRecord) -> None:
@@ -173,7 +173,7 @@ def test_tables_as_text(make_record: MakeRecord) -> None:
     (table,) = tables(records)
     assert table.title == "digits: Structured, 50 dense epochs, cpu"
     assert table.note == "This track is too small to rank methods. Left out: 1 runs."
-    assert "standing" not in table.columns
+    assert "seed_status" not in table.columns
     cells = dict(zip(table.columns, table.rows[0], strict=True))
     assert cells == {
         "method": "l1",

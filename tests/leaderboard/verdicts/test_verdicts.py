@@ -8,7 +8,7 @@ import pytest
 
 from bench.leaderboard.pages.site import write_leaderboard
 from bench.leaderboard.verdicts.verdict_columns import COLUMNS
-from bench.leaderboard.verdicts.verdicts import Verdict, as_json, verdicts
+from bench.leaderboard.verdicts.verdicts import ClaimVerdict, as_json, verdicts
 from bench.records.record import Record
 from bench.specs.claim import Claim
 
@@ -44,7 +44,7 @@ def runs(make_record: MakeRecord) -> Callable[..., list[Record]]:
     return make
 
 
-def only(found: list[Verdict]) -> Verdict:
+def only(found: list[ClaimVerdict]) -> ClaimVerdict:
     (verdict,) = found
     return verdict
 

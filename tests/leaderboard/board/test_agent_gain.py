@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from bench.leaderboard.board.comparable import digest
-from bench.leaderboard.board.comparison import Addition
+from bench.leaderboard.board.comparison import AgentGain
 from bench.leaderboard.board.summary import summarise
-from bench.leaderboard.pages.ranking_columns import sheets
+from bench.leaderboard.pages.ranking_columns import ranking_tables
 from bench.methods.cluster_rl import ClusterRL
 from bench.methods.entropy_rl import EntropyRL
 from bench.methods.random_search import RandomSearch
@@ -31,9 +31,9 @@ def runs(make_record: MakeRecord, method: str, config: dict[str, Any], top1: flo
     ]
 
 
-def found(records: list[Record]) -> list[Addition]:
+def found(records: list[Record]) -> list[AgentGain]:
     (table,) = summarise(records).tracks[0].tables
-    return list(table.ranking.additions)
+    return list(table.ranking.agent_gains)
 
 
 def test_the_same_search_by_lot_is_the_counterpart(make_record: MakeRecord) -> None:
@@ -50,9 +50,9 @@ def test_the_same_search_by_lot_is_the_counterpart(make_record: MakeRecord) -> N
     # Differences -0.01 + NOISE: deviation sqrt(10 / 4) / 1000, t = 0.01 / (0.0015811 / sqrt(5)) = 14.142.
     assert addition.p == pytest.approx(0.000145, rel=0.01)
     (table,) = summarise(records).tracks[0].tables
-    (sheet,) = [each for each in sheets(table) if each.title == "What an agent adds"]
-    assert sheet.rows[0][:4] == ("macs=0.5", "entropy-rl", "random-search (reward=entropy)", "−1.00 ± 0.20")
-    assert sheet.rows[0][-1] == "the agent alone"
+    (ranking_table,) = [each for each in ranking_tables(table) if each.title == "What an agent adds"]
+    assert ranking_table.rows[0][:4] == ("macs=0.5", "entropy-rl", "random-search (reward=entropy)", "−1.00 ± 0.20")
+    assert ranking_table.rows[0][-1] == "the agent alone"
 
 
 def test_settings_of_the_agent_do_not_matter_to_a_search_by_lot(make_record: MakeRecord) -> None:
@@ -79,8 +79,8 @@ def test_random_search_stands_in_where_there_is_no_such_row(make_record: MakeRec
     assert not addition.same_search
     assert addition.counterpart == "random-search"
     (table,) = summarise(records).tracks[0].tables
-    (sheet,) = [each for each in sheets(table) if each.title == "What an agent adds"]
-    assert sheet.rows[0][-1] == "more than the agent: random-search stands in"
+    (ranking_table,) = [each for each in ranking_tables(table) if each.title == "What an agent adds"]
+    assert ranking_table.rows[0][-1] == "more than the agent: random-search stands in"
 
 
 def test_of_several_stand_ins_the_most_alike_is_taken(make_record: MakeRecord) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from bench.errors import UsageError
-from bench.specs.sources import definition_sha256, normalised, source_of, source_sha256
+from bench.specs.code import definition_sha256, normalised, source_of, source_sha256
 
 
 @pytest.fixture
@@ -135,8 +135,8 @@ def test_a_library_counts_by_its_version_where_that_is_asked_for(
     assert list(source.libraries) == ["timm", "torchvision"]
     assert source.lines()["timm"].startswith("== 1.")
     assert source_of("family.one").libraries == {}
-    monkeypatch.setattr("bench.specs.sources._version", lambda _name: "0.0")
-    from bench.specs.sources import _distributions
+    monkeypatch.setattr("bench.specs.code._version", lambda _name: "0.0")
+    from bench.specs.code import _distributions
 
     _distributions.cache_clear()
     assert source_of("family.one", with_libraries=True).sha256 != source.sha256

@@ -10,11 +10,11 @@ from bench.leaderboard.board.comparable import Start, start_of
 from bench.records.record import Measured, Record
 from bench.specs.target import Target
 
-__all__ = ["Entrant"]
+__all__ = ["RunGroup"]
 
 
 @dataclass(frozen=True)
-class Entrant:
+class RunGroup:
     """One row of a table.
 
     Attributes:
