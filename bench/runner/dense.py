@@ -29,9 +29,9 @@ from bench.runner.dense_training import Trained, build, clear_checkpoint, flat_h
 from bench.runner.machines import add_machine, forget_machines, machine_here, machines_in
 from bench.specs.budget import Amount
 from bench.specs.changes import changed_inputs, flat, inputs_of
+from bench.specs.code import definition_sha256
 from bench.specs.digest import digest
 from bench.specs.run import RunSpec
-from bench.specs.code import definition_sha256
 from bench.specs.track import deciding_fields
 from bench.trial.method import Epoch, History, Observer
 
@@ -129,7 +129,7 @@ def changed_since(spec: RunSpec, store: Store) -> str | None:
         found = changed_inputs(then, now, method=False)
         found += [f"track's {name}" for name in sorted({*old, *new}) if old.get(name) != new.get(name)]
         if found:
-            return f"{', '.join(found)} changed since {folder.name}"
+            return f"{', '.join(found)} changed"
     return None
 
 
