@@ -37,6 +37,11 @@ class ImageFolders(Dataset):
     flip = True
     streamed = True
 
+    def missing(self, folder: Path) -> tuple[str, ...]:
+        """The first folder that is not there; it is not downloaded."""
+        first = self.layout[0].split("/<")[0].removeprefix("DIR/")
+        return () if (folder / first).is_dir() else (str(folder / first),)
+
     def by_class(self, folder: Path, part: str) -> ByClass:
         """The images below `folder / part`, by class.
 

@@ -52,6 +52,10 @@ class Cifar10(Dataset):
     mean, std = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
     flip = True
 
+    def missing(self, folder: Path) -> tuple[str, ...]:
+        """Names of the files that are there neither as they are nor packed; they are downloaded when needed."""
+        return tuple(_PUBLISHED.missing(folder))
+
     def load(self, folder: Path) -> tuple[Images, Images]:
         """Training and test images, in stored order; see `Dataset.load`."""
         import torch

@@ -38,6 +38,10 @@ class Cifar100(Dataset):
     mean, std = (0.5071, 0.4865, 0.4409), (0.2673, 0.2564, 0.2762)
     flip = True
 
+    def missing(self, folder: Path) -> tuple[str, ...]:
+        """Names of the files that are there neither as they are nor packed; they are downloaded when needed."""
+        return tuple(_PUBLISHED.missing(folder))
+
     def load(self, folder: Path) -> tuple[Images, Images]:
         """Training and test images, in stored order; see `Dataset.load`."""
         import torch

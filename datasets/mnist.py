@@ -44,6 +44,10 @@ class Mnist(Dataset):
     channels, size, classes = 1, 28, 10
     mean, std = (0.1307,), (0.3081,)
 
+    def missing(self, folder: Path) -> tuple[str, ...]:
+        """Names of the files that are there neither as they are nor packed; they are downloaded when needed."""
+        return tuple(_PUBLISHED.missing(folder))
+
     def load(self, folder: Path) -> tuple[Images, Images]:
         """Training and test images, in stored order; see `Dataset.load`."""
         import torch

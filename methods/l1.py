@@ -14,6 +14,7 @@ class L1Config(Config):
     scope: Literal["uniform", "global"] = Field(
         "uniform", description="uniform: the same share of every group; global: one threshold over all groups"
     )
+    floor: float = Field(0.1, ge=0, le=1, description="share of each group that stays with scope=global")
 
 
 class L1(Method):
@@ -22,8 +23,8 @@ class L1(Method):
     Source: Li, Kadav, Durdanovic, Samet, Graf, "Pruning Filters for Efficient ConvNets", ICLR 2017, section 3.1.
 
     Deviations: the paper chooses each layer's share by hand from a sensitivity analysis; here every group keeps the
-    same share (`scope=uniform`), or one threshold runs over all groups (`scope=global`). Layers that a residual add
-    ties together lose the same channels, those with the smallest sum of norms.
+    same share (`scope=uniform`), or one threshold runs over all groups (`scope=global`) and leaves each `floor` of its
+    channels. Layers that a residual add ties together lose the same channels, those with the smallest sum of norms.
     """
 
     name = "l1"
@@ -36,4 +37,5 @@ class L1(Method):
             group.name: torch.stack([w.detach().abs().flatten(1).sum(1) for w in group.weights]).sum(0)
             for group in trial.surgery.groups
         }
-        trial.surgery.remove(trial.surgery.fit(norms, scope=trial.config.scope))
+        config: L1Config = trial.config
+        trial.surgery.remove(trial.surgery.fit(norms, scope=config.scope, floor=config.floor))

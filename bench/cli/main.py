@@ -38,21 +38,47 @@ def _names(values: list[str] | None) -> tuple[str, ...]:
 @app.command()
 def run(
     method: Annotated[
-        list[str] | None, typer.Option(help="Method, several with commas, or all.  [default: hbfp]")
+        list[str] | None, typer.Option(help="Method, several with commas, or all.", show_default="hbfp")
     ] = None,
-    track: Annotated[list[str] | None, typer.Option(help="Track, or a TOML file.  [default: digits-lenet5]")] = None,
-    target: Annotated[list[str] | None, typer.Option(help="Such as macs=0.5; default: the track's.")] = None,
-    seed: Annotated[list[int] | None, typer.Option(help="Seed; may be given again.  [default: 0]")] = None,
+    track: Annotated[
+        list[str] | None, typer.Option(help="Track, or a TOML file.", show_default="digits-lenet5")
+    ] = None,
+    target: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Share of the dense network that stays: macs=0.5, params=0.1 (0 to 1), or auto (the method decides). "
+            "May be given again.",
+            show_default="the track's",
+        ),
+    ] = None,
+    seed: Annotated[list[int] | None, typer.Option(help="Seed; may be given again.", show_default="0")] = None,
     claim: Annotated[
-        list[str] | None, typer.Option(help="A paper's claim, on its own schedule, with its control.")
+        list[str] | None,
+        typer.Option(help="A paper's number (bench list claims), with its training length, and `dense` trained alike."),
     ] = None,
-    budget: Annotated[str | None, typer.Option(help="30ep or 600s instead of the track's budget.")] = None,
+    budget: Annotated[
+        str | None,
+        typer.Option(
+            help="All compute of a run, dense training included: 30ep (dense epochs; the dense recipe shrinks with it) "
+            "or 600s.",
+            show_default="the track's",
+        ),
+    ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     store: StoreOption = DEFAULT_STORE,
-    data: Annotated[Path | None, typer.Option(help="Data folder; default: BENCH_DATA, else the cache.")] = None,
-    wandb: Annotated[str, typer.Option(help="auto, online, offline or off.")] = "auto",
-    executor: Annotated[str, typer.Option(help="local.")] = "local",
-    workers: Annotated[int, typer.Option(min=1, help="Runs at the same time.")] = 1,
+    data: Annotated[
+        Path | None, typer.Option(help="Data folder.", show_default="BENCH_DATA, else the user's cache")
+    ] = None,
+    wandb: Annotated[
+        str,
+        typer.Option(
+            help="auto, online, offline or off. auto: WANDB_MODE, else online with a key, else offline in STORE/wandb."
+        ),
+    ] = "auto",
+    executor: Annotated[str, typer.Option(help="local.", hidden=True)] = "local",
+    workers: Annotated[
+        int, typer.Option(min=1, help="Runs at once, one process each; with several GPUs, worker i takes GPU i.")
+    ] = 1,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Run again what failed.")] = False,
     set_: Annotated[
         list[str] | None,
@@ -191,7 +217,9 @@ def verify(
         bool, typer.Option("--measure-only", help="Only load the stored network and measure it.")
     ] = False,
     store: StoreOption = DEFAULT_STORE,
-    data: Annotated[Path | None, typer.Option(help="Data folder; default: BENCH_DATA, else the cache.")] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="Data folder.", show_default="BENCH_DATA, else the user's cache")
+    ] = None,
 ) -> None:
     """Run a record's spec again and compare: bitwise on the same kind of CPU, within a stated tolerance elsewhere."""
     from bench.checks.record.rerun import measure_again, run_again
@@ -209,13 +237,20 @@ def verify(
 
 @app.command()
 def check(
-    method: Annotated[str, typer.Argument(help="Name of the method; with --results also all.")],
+    method: Annotated[str, typer.Argument(help="Method, several with commas, or all.")],
     files: Annotated[
         list[Path] | None, typer.Argument(metavar="[FILE]...", help="With --results: records, or folders of them.")
     ] = None,
     set_: Annotated[list[str] | None, typer.Option("--set", help="KEY=VALUE.")] = None,
+    network: Annotated[
+        str | None, typer.Option(help="Of most checks.  [default: lenet5, or a small one that the method can run on]")
+    ] = None,
     results: Annotated[
-        bool, typer.Option("--results", help="Check the records FILE... instead: does what they say follow?")
+        bool,
+        typer.Option(
+            "--results",
+            help="Recompute every derived number of finished records from manifest and network; report what differs.",
+        ),
     ] = False,
     data: Annotated[Path | None, typer.Option(help="With --results: data folder, to measure accuracy again.")] = None,
 ) -> None:
@@ -227,9 +262,9 @@ def check(
 
         folder = data_folder(data)
         raise typer.Exit(check_results(method, files or [], folder if folder.is_dir() else None))
-    from bench.checks.method.kit import check_method
+    from bench.checks.method.kit import check_methods
 
-    raise typer.Exit(check_method(method, tuple(set_ or ())))
+    raise typer.Exit(check_methods(_names([method]), tuple(set_ or ()), network))
 
 
 @app.command()
@@ -255,10 +290,13 @@ def compare(
 def gate(
     baseline: Annotated[Path, typer.Option(help="Folder of records to hold the store against.")],
     store: StoreOption = DEFAULT_STORE,
-    track: Annotated[list[str] | None, typer.Option(help="Only these tracks.  [default: all]")] = None,
-    method: Annotated[list[str] | None, typer.Option(help="Only these methods.  [default: all]")] = None,
-    margin: Annotated[float, typer.Option(help="A fall of top-1 up to so many points never fails.")] = 1.0,
-    limit: Annotated[float, typer.Option(help="From so many points on it always does.")] = 2.0,
+    track: Annotated[list[str] | None, typer.Option(help="Only these tracks.", show_default="all")] = None,
+    method: Annotated[list[str] | None, typer.Option(help="Only these methods.", show_default="all")] = None,
+    margin: Annotated[
+        float,
+        typer.Option(help="Drop in top-1, in points, that is always accepted; up to --limit it fails if significant."),
+    ] = 1.0,
+    limit: Annotated[float, typer.Option(help="Drop in top-1, in points, that always fails.")] = 2.0,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of Markdown.")] = False,
 ) -> None:
     """Hold a store against a baseline, for CI: exit code 1 if sizes changed, accuracy fell, or nothing was compared."""
@@ -269,6 +307,28 @@ def gate(
     found = run_gate(baseline, store, Rule(margin, limit), _names(track), _names(method))
     print(json.dumps(values(found), indent=1) if as_json else as_markdown(found), end="\n" if as_json else "")
     raise typer.Exit(0 if found.holds else 1)
+
+
+@app.command()
+def doctor(
+    store: StoreOption = DEFAULT_STORE,
+    data: Annotated[
+        Path | None, typer.Option(help="Data folder.", show_default="BENCH_DATA, else the user's cache")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON array.")] = False,
+) -> None:
+    """Look at this machine: installation, devices and their speed, data sets, W&B, disk, and what to do about each.
+
+    Exit code 1 if something stands in the way of a run.
+    """
+    from bench.cli.doctor_command import examine, print_findings
+
+    found = list(examine(store, data_folder(data), os.environ))
+    if as_json:
+        print(json.dumps([finding.as_json() for finding in found], indent=1))
+    else:
+        print_findings(found)
+    raise typer.Exit(int(any(finding.state == "broken" for finding in found)))
 
 
 @new.command("method")

@@ -49,6 +49,7 @@ def draw_leaderboard(store: Path, out: Path) -> tuple[Path, str]:
     Raises:
         StoreError: `out` cannot be written.
     """
+    from bench.leaderboard.board.evidence import evidence_below
     from bench.leaderboard.pages.site import write_leaderboard
 
     drawn: set[str] = set()
@@ -63,7 +64,8 @@ def draw_leaderboard(store: Path, out: Path) -> tuple[Path, str]:
                     drawn.add(each.run_id)
                     yield each
 
-    page = write_leaderboard(records(), unreadable, out)
+    evidence = evidence_below(committed_results()) | evidence_below(store)
+    page = write_leaderboard(records(), unreadable, out, evidence)
     return page, f"{len(drawn)} records ({len(unreadable)} unreadable): {page}"
 
 
@@ -174,10 +176,11 @@ class Session:
         return 0 if len(records) == len(jobs) and all(record.status == "ok" for record in records) else 1
 
     def _page(self) -> Path:
+        from bench.leaderboard.board.evidence import evidence_below
         from bench.leaderboard.pages.site import write_leaderboard
 
         records, unreadable = read_records(self.store)
-        return write_leaderboard(records, unreadable, self.store / "page")
+        return write_leaderboard(records, unreadable, self.store / "page", evidence_below(self.store))
 
     def _report(self, records: Sequence[Record], published: Sequence[Published], page: Path) -> None:
         console = Console() if sys.stdout.isatty() else Console(width=200)

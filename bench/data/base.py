@@ -116,6 +116,13 @@ class Dataset(abc.ABC):
                 folder and the next action.
         """
 
+    def missing(self, folder: Path) -> tuple[str, ...]:
+        """What of its files is not in the data folder, at a glance; empty where all are there, or come with a package.
+
+        Nothing is read or downloaded. `bench doctor` shows it.
+        """
+        return ()
+
 
 def dataset_names() -> tuple[str, ...]:
     """Names of all data sets, sorted."""

@@ -73,7 +73,7 @@ def _source(plugin: Network) -> Source:
 def _may_read_files(plugin: Network) -> bool:
     cls = type(plugin)
     own_way = cls.build is not Network.build or cls.initialise is not Network.initialise
-    return own_way and (isinstance(plugin, OwnNetwork) or not cls.__module__.startswith("bench.networks."))
+    return own_way and (isinstance(plugin, OwnNetwork) or not cls.__module__.startswith("bench."))
 
 
 def _fixed(plugin: Network, spec: NetworkSpec) -> str:

@@ -136,7 +136,7 @@ def plan(request: RunRequest, inputs_of: InputsOf = inputs_here) -> Plan:
     wanted = request.methods or ("hbfp",)
     names = tuple(method_classes()) if "all" in wanted else tuple(dict.fromkeys(wanted))
     methods = {name: method_class(name) for name in names}
-    configs = _configs(methods, request.settings)
+    configs = settings_of(methods, request.settings)
     observers = _observers(methods.values())
     jobs: dict[str, Job] = {}
     left_out: list[Unfit] = []
@@ -175,7 +175,7 @@ def _claimed(claim: Claim, given: str, request: RunRequest, inputs_of: InputsOf)
     if wrong := [text for text in targets if text not in claim.track.targets]:
         raise unknown_name(f"target of claim {claim.name}", wrong[0], claim.track.targets)
     methods = {name: method_class(name) for name in every if name in (request.methods or every)}
-    configs = _configs(methods, claim.setting_words() if claim.method in methods else ())
+    configs = settings_of(methods, claim.setting_words() if claim.method in methods else ())
     observers, inputs = _observers(methods.values()), inputs_of(claim.track, request.device)
     jobs: dict[str, Job] = {}
     for name, method in methods.items():
@@ -261,8 +261,16 @@ def _budgeted(track: Track, text: str | None) -> tuple[Track, Unit]:
     return track, override.unit
 
 
-def _configs(methods: dict[str, type[Method]], settings: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """Each method's settings, all of them, as JSON values."""
+def settings_of(methods: dict[str, type[Method]], settings: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Each method's settings, all of them, as JSON values.
+
+    Args:
+        methods: by name.
+        settings: `KEY=VALUE` for every method that has it, `METHOD.KEY=VALUE` for one.
+
+    Raises:
+        UsageError: a setting is unknown, or its value is wrong.
+    """
     given: dict[str, dict[str, str]] = {name: {} for name in methods}
     for setting in settings:
         key, equals, value = setting.partition("=")

@@ -13,9 +13,13 @@ from bench.errors import NotPrunable, SurgeryError, unknown_name
 from bench.surgery.cost import Measure
 from bench.surgery.groups import ChannelGroup, Groups
 
-__all__ = ["Scope", "fit", "l1_norms"]
+__all__ = ["FLOOR", "Scope", "fit", "l1_norms"]
 
 Scope = Literal["uniform", "global"]
+
+FLOOR = 0.1
+"""Share of every group's channels that a global ranking leaves it. Scores of different layers are hardly comparable:
+without a floor one threshold through all of them cuts whole layers down to a channel, and the network to chance."""
 
 _STEPS = (0, -1, 1, -2, 2)
 _MOST_COMBINATIONS = 5000
@@ -29,6 +33,7 @@ def fit(
     ranking: Mapping[str, Tensor] | None = None,
     ratios: Mapping[str, float] | None = None,
     scope: Scope = "uniform",
+    floor: float = FLOOR,
 ) -> dict[str, Tensor]:
     """The channels to keep so that the network comes nearest to a size, from either side.
 
@@ -44,19 +49,24 @@ def fit(
             group that is not named is kept whole. None ranks all groups by `l1_norms`.
         ratios: group name -> relative share to keep, above 0, only for `uniform`; 1 where not named.
         scope: `uniform` or `global`.
+        floor: the share of each group's present channels that stays in a `global` ranking, 0 to 1, at least one
+            channel; 0 for one channel. It has no part in `uniform`, which keeps the same share everywhere.
 
     Returns:
         Kept channels (sorted long) of every ranked group. A network that is small enough is kept whole.
 
     Raises:
         SurgeryError: scores or ratios do not fit the groups.
-        NotPrunable: one channel a group is still above `amount`.
+        NotPrunable: one channel a group, or the floor, is still above `amount`.
     """
+    if not 0 <= floor <= 1:
+        raise SurgeryError(f"floor is {floor}. Give the share of each group that stays, from 0 to 1.")
     scores = _checked_scores(groups, l1_norms(groups) if ranking is None else ranking)
     shares = _checked_ratios(groups, ratios, scope)
     full = np.array([group.width for group in groups])
     ranked = np.array([group.name in scores for group in groups])
-    least = np.where(ranked, 1, full)
+    shortest = np.ceil(floor * full - 1e-9).clip(min=1).astype(int) if scope == "global" else 1
+    least = np.where(ranked, shortest, full)
 
     def amounts(widths: NDArray) -> NDArray:
         return groups.cost.amounts(measure, widths)
@@ -64,10 +74,12 @@ def fit(
     if amounts(full[None])[0] <= amount:
         widths = full
     elif amounts(least[None])[0] > amount:
+        floored = scope == "global" and floor > 0
+        shortest_words = f"{floor:.0%} of the channels" if floored else "one channel"
         raise NotPrunable(
-            f"{measure} cannot come down to {amount:.0f}: with one channel in each of {int(ranked.sum())} groups "
+            f"{measure} cannot come down to {amount:.0f}: with {shortest_words} in each of {int(ranked.sum())} groups "
             f"they are {amounts(least[None])[0]}, now they are {amounts(full[None])[0]}. Choose a larger target, "
-            f"or make more layers prunable."
+            f"{'a lower floor, ' if floored else ''}or make more layers prunable."
         )
     else:
         if scope == "global":

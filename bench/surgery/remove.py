@@ -10,13 +10,10 @@ from bench.errors import SurgeryError
 from bench.surgery.groups import Groups, Slice, with_savings
 from bench.surgery.keep import Keep, full_keep
 from bench.surgery.mask import masked
-from bench.surgery.proof import Difference, bare_copy, compare, outputs_of
+from bench.surgery.proof import TOLERANCE, Proof, prove
 from bench.surgery.resize import fit_attributes, replace_tensor
 
 __all__ = ["TOLERANCE", "Removal", "SlicePlan", "plan_removal", "remove", "resize_network"]
-
-TOLERANCE = 1e-4
-"""Largest difference between masked and removed outputs, relative to max(1, max|output|)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,14 +58,14 @@ class Removal:
 
     groups: Groups
     plan: SlicePlan
-    proof: Difference | None
+    proof: Proof | None
 
 
 def remove(network: nn.Module, groups: Groups, keep: Keep, proof_inputs: Tensor | None) -> Removal:
     """Removes the channels outside `keep` from the network, in place: same modules, new parameters.
 
     The removal is first carried out on a copy, whose outputs on `proof_inputs` must equal the masked ones
-    (eval mode, float32, max|a-b| <= 1e-4 * max(1, max|a|)). If they do not, the network is as before.
+    (see `bench.surgery.proof`). If they do not, the network is as before.
     Gradients of the parameters that change are dropped; optimisers hold the old parameters (`Removal.plan`
     slices their state).
 
@@ -76,7 +73,7 @@ def remove(network: nn.Module, groups: Groups, keep: Keep, proof_inputs: Tensor 
         network: the network, on any device, in any mode.
         groups: its groups as they are now.
         keep: the channels that stay.
-        proof_inputs: inputs [N, C, H, W]; None only to repeat a removal that has been proven before.
+        proof_inputs: inputs [N, C, H, W], two or more; None only to repeat a removal that has been proven before.
 
     Raises:
         SurgeryError: `keep` does not fit, the outputs differ, or they are not finite.
@@ -85,7 +82,14 @@ def remove(network: nn.Module, groups: Groups, keep: Keep, proof_inputs: Tensor 
     plan = plan_removal(network, groups, kept)
     if not plan.kept:
         return Removal(groups, plan, None)
-    proof = None if proof_inputs is None else _prove(network, groups, kept, plan, proof_inputs)
+    proof = None
+    if proof_inputs is not None:
+        proof = prove(
+            network,
+            off=lambda duplicate: masked(duplicate, groups, kept),
+            resize=lambda duplicate: resize_network(duplicate, plan),
+            inputs=proof_inputs,
+        )
     resize_network(network, plan)
     return Removal(_groups_after(groups, kept, plan), plan, proof)
 
@@ -117,28 +121,6 @@ def resize_network(network: nn.Module, plan: SlicePlan) -> None:
             replace_tensor(network, name, plan.slice_tensor(name, tensors[name]))
     for path in dict.fromkeys(name.rpartition(".")[0] for name in plan.kept):
         fit_attributes(path, network.get_submodule(path))
-
-
-def _prove(network: nn.Module, groups: Groups, keep: Keep, plan: SlicePlan, proof_inputs: Tensor) -> Difference:
-    trial = bare_copy(network).float()
-    with masked(trial, groups, keep):
-        expected = outputs_of(trial, proof_inputs)
-    try:
-        resize_network(trial, plan)
-        removed = outputs_of(trial, proof_inputs)
-    except RuntimeError as error:
-        raise SurgeryError(
-            f"the network does not run after the removal: {error}. It is as before: leave the group out of the "
-            f"prunable layers."
-        ) from error
-    difference = compare(expected, removed)
-    if not difference.within(TOLERANCE):
-        raise SurgeryError(
-            f"removing the channels changes the outputs: max|masked - removed| is {difference.largest:.3g} where "
-            f"max|masked| is {difference.scale:.3g}; allowed is {TOLERANCE:g} * max(1, max|masked|). "
-            f"The network is as before: leave the group that does it out of the prunable layers."
-        )
-    return difference
 
 
 def _groups_after(groups: Groups, kept: Mapping[str, Tensor], plan: SlicePlan) -> Groups:

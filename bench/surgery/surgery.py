@@ -11,7 +11,7 @@ from bench.errors import SurgeryError
 from bench.measure.macs import count_macs
 from bench.specs.target import Target
 from bench.surgery.cost import Measure
-from bench.surgery.fit import Scope, fit
+from bench.surgery.fit import FLOOR, Scope, fit
 from bench.surgery.groups import ChannelGroup, Groups, LeftOut
 from bench.surgery.keep import Keep, full_keep
 from bench.surgery.mask import masked
@@ -113,23 +113,24 @@ class Surgery:
         ranking: Mapping[str, Tensor] | None = None,
         ratios: Mapping[str, float] | None = None,
         scope: Scope = "uniform",
+        floor: float = FLOOR,
     ) -> dict[str, Tensor]:
         """The channels to keep so that the target is met; see `bench.surgery.fit`.
 
         Raises:
             SurgeryError: the target has no size, or scores or ratios do not fit the groups.
-            NotPrunable: one channel a group is still above the target.
+            NotPrunable: one channel a group, or the floor, is still above the target.
         """
         measure, ratio = self.target.measure, self.target.ratio
         if ratio is None or measure == "auto" or measure == "none":
             raise SurgeryError(f"target {self.target} has no size to fit: choose widths yourself.")
-        return fit(self._groups, ratio * self._dense[measure], measure, ranking, ratios, scope)
+        return fit(self._groups, ratio * self._dense[measure], measure, ranking, ratios, scope, floor)
 
     def weights_to_keep(self, ratio: float | None = None) -> int:
         """How many of the weights that masks cover may stay so that the network has `ratio` of the dense parameters.
 
         Args:
-            ratio: None for the target's. Parameters without a mask (normalisation) count, and stay.
+            ratio: None for the target's. Parameters without a mask (`weights.left_out`) count, and stay.
 
         Raises:
             SurgeryError: the target is no share of parameters, or is less than the parameters without a mask.
@@ -140,9 +141,10 @@ class Surgery:
             ratio = self.target.ratio
         count = round(ratio * self._dense["params"]) - (self.params - self.weights.total)
         if count < 1:
+            why = self.weights.why_left_out()
             raise SurgeryError(
                 f"{ratio:g} of {self._dense['params']} parameters is less than the {self.params - self.weights.total} "
-                "that are not pruned (normalisation). Give a larger target."
+                f"that have no mask: {why or 'none'}. Give a larger target."
             )
         return min(count, self.weights.total)
 

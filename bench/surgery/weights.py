@@ -1,5 +1,6 @@
 """Unstructured masks: which single weights and biases take part, during training and after it."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
@@ -8,20 +9,22 @@ from torch import Tensor, nn
 
 from bench.errors import SurgeryError, unknown_name
 from bench.surgery.fit import Scope
+from bench.surgery.maskable import coverage, largest_of_slices, slices
 from bench.surgery.remove import SlicePlan
 
 __all__ = ["WeightMasks"]
 
 
 class WeightMasks:
-    """Masks over the weights and biases of a network's convolutions and linear layers; all true at first.
+    """Masks over a network's weights and their biases, wherever they are; all true at first.
 
     Args:
         network: the network; its parameters are looked up by name each time, so removals do not matter.
-        names: the parameters to cover, such as `conv1.weight`. None covers weights and biases of every
-            convolution and linear layer.
+        names: the parameters to cover, such as `conv1.weight`. None covers every parameter of two dimensions or more
+            and the biases beside them: see `bench.surgery.maskable`.
 
     Attributes:
+        left_out: parameter name -> why it has no mask.
         straight_through: how training treats masked weights, as in `forward_weights`; a method sets it.
 
     Raises:
@@ -31,15 +34,15 @@ class WeightMasks:
     def __init__(self, network: nn.Module, names: Sequence[str] | None = None) -> None:
         self._network = network
         parameters = dict(network.named_parameters())
+        self._coverage = coverage(network)
         if names is None:
-            names = [
-                name
-                for name in parameters
-                if isinstance(network.get_submodule(name.rpartition(".")[0]), nn.modules.conv._ConvNd | nn.Linear)
-            ]
+            names = self._coverage.covered
         for name in names:
             if name not in parameters:
                 raise SurgeryError(str(unknown_name("parameter", name, parameters)))
+        self.left_out = {
+            name: self._coverage.left_out.get(name, "not asked for") for name in parameters if name not in names
+        }
         self._masks = {name: torch.ones_like(parameters[name], dtype=torch.bool) for name in names}
         self._active = False
         self.straight_through = False
@@ -59,6 +62,10 @@ class WeightMasks:
         """Number of weights covered."""
         return sum(mask.numel() for mask in self._masks.values())
 
+    def why_left_out(self) -> str:
+        """Why parameters have no mask, and how many for each reason, in one line; empty if all have one."""
+        return "; ".join(f"{reason} ({count}x)" for reason, count in Counter(self.left_out.values()).items())
+
     def remaining(self) -> int:
         """Number of weights covered that take part."""
         return sum(int(mask.sum()) for mask in self._masks.values())
@@ -67,7 +74,8 @@ class WeightMasks:
         """Replaces the masks of the named parameters; the others stay. The weights are not touched.
 
         Raises:
-            SurgeryError: a parameter is not covered, or its mask is no bool tensor of its shape.
+            SurgeryError: a parameter is not covered, its mask is no bool tensor of its shape, or nothing is left of
+                a slice that weight normalisation divides by its norm.
         """
         for name, mask in masks.items():
             if name not in self._masks:
@@ -76,6 +84,12 @@ class WeightMasks:
                 raise SurgeryError(
                     f"the mask of {name} is {mask.dtype} {list(mask.shape)}. "
                     f"Give torch.bool {list(self._masks[name].shape)}."
+                )
+            dimension = self._coverage.directions.get(name)
+            if dimension is not None and not slices(mask, dimension).any(1).all():
+                raise SurgeryError(
+                    f"the mask of {name} leaves nothing of a slice that weight normalisation divides by its norm, and "
+                    "0/0 is no number. Keep one entry or more of each, as `highest` does, or mask its scale instead."
                 )
         for name, mask in masks.items():
             self._masks[name] = mask.detach().clone().to(self._masks[name].device)
@@ -88,7 +102,8 @@ class WeightMasks:
             scores: a tensor of its shape for every parameter covered, by name.
             keep: how many stay; of equal scores the first ones do.
             scope: `global` (one threshold over all layers) or `uniform` (the same share of every layer, its bias
-                included). In either every layer keeps one weight, so that no network is cut in two.
+                included). In either every weight matrix keeps one entry, so that no network is cut in two, and every
+                slice that weight normalisation divides by its norm keeps one.
 
         Raises:
             SurgeryError: a parameter has no scores, or they are not of its shape.
@@ -102,8 +117,9 @@ class WeightMasks:
             {name: scores[name].detach().clone(memory_format=plain) for name in names} for names in self.layers.values()
         ]
         for layer in layers:
-            first = next(iter(layer.values())).view(-1)
-            first[first.argmax()] = torch.inf
+            for name, score in layer.items():
+                if score.dim() > 1 or len(layer) == 1:
+                    score[largest_of_slices(score, self._coverage.directions.get(name, -1))] = torch.inf
         if scope == "global":
             return _highest({name: each for layer in layers for name, each in layer.items()}, keep)
         masks: dict[str, Tensor] = {}

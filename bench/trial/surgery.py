@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bench.surgery import ChannelGroup, Keep
-from bench.surgery.fit import Scope
+from bench.surgery.fit import FLOOR, Scope
 from bench.surgery.weights import WeightMasks
 
 if TYPE_CHECKING:
@@ -74,6 +74,7 @@ class TrialSurgery:
         ranking: Mapping[str, Tensor] | None = None,
         ratios: Mapping[str, float] | None = None,
         scope: Scope = "uniform",
+        floor: float = FLOOR,
     ) -> dict[str, Tensor]:
         """The channels to keep so that the target is met as nearly as whole channels allow.
 
@@ -82,16 +83,17 @@ class TrialSurgery:
                 the l1 norms of the filters.
             ratios: how large a share of each group is to stay, relative to the other groups; None for the same.
             scope: `uniform` (shares by group) or `global` (one threshold over all scores).
+            floor: share of each group's present channels that stays in a `global` ranking.
 
         Returns:
             Kept indices by group name, for `masked` and `remove`.
 
         Raises:
             SurgeryError: the target has no size, or scores or ratios do not fit the groups.
-            NotPrunable: one channel a group is still above the target.
+            NotPrunable: one channel a group, or the floor, is still above the target.
         """
         with self._harness():
-            return self._engine.fit(ranking, ratios, scope)
+            return self._engine.fit(ranking, ratios, scope, floor)
 
     def weights_to_keep(self, ratio: float | None = None) -> int:
         """How many of the weights that `weights` covers may stay.

@@ -10,12 +10,18 @@ from collections import defaultdict
 from collections.abc import Sequence
 from itertools import pairwise
 
-from bench.leaderboard.board.board import SEEDS_TO_BE_PROVISIONAL
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.leaderboard.board.board import SEEDS_TO_BE_PROVISIONAL, SEEDS_TO_RANK
 from bench.leaderboard.board.comparable import Start, start_of
-from bench.leaderboard.board.comparison import AcrossTargets, Area, NotCompared
-from bench.leaderboard.board.pairing import all_pairs
+from bench.leaderboard.board.comparison import AcrossTargets, Area, NotCompared, RankInterval
+from bench.leaderboard.board.pairing import largest_field
 from bench.leaderboard.board.run_group import RunGroup
+from bench.leaderboard.stats.errors import UNKNOWN_IMAGES
 from bench.leaderboard.stats.estimate import Estimate
+from bench.leaderboard.stats.pairs import in_families, rank_intervals
+from bench.leaderboard.stats.rows import row_statistics
 from bench.records.record import Record
 
 __all__ = ["across_targets", "normalised_area"]
@@ -37,7 +43,7 @@ def normalised_area(sizes: Sequence[float], accuracies: Sequence[float]) -> floa
     return sum((b[0] - a[0]) * (a[1] + b[1]) / 2 for a, b in pairwise(points)) / width
 
 
-def across_targets(groups: Sequence[RunGroup], listed: Sequence[str], resolution: float) -> tuple[AcrossTargets, ...]:
+def across_targets(groups: Sequence[RunGroup], listed: Sequence[str], images: int | None) -> tuple[AcrossTargets, ...]:
     """One summary for each measure that the targets name.
 
     The targets are the track's own as far as two methods or more have three seeds there; where the track names none,
@@ -46,7 +52,7 @@ def across_targets(groups: Sequence[RunGroup], listed: Sequence[str], resolution
     Args:
         groups: the rows at all targets with a size.
         listed: the track's targets.
-        resolution: see `paired_t`.
+        images: number of test images; None where no record tells.
     """
     methods: dict[tuple[str, str], dict[str, RunGroup]] = defaultdict(dict)
     for each in groups:
@@ -56,7 +62,7 @@ def across_targets(groups: Sequence[RunGroup], listed: Sequence[str], resolution
         targets = _targets([each for each in groups if each.target and each.target.measure == measure], listed)
         if len(targets) >= 2:
             concerned = [rows for rows in methods.values() if any(each in rows for each in targets)]
-            summaries.append(_summary(measure, targets, concerned, resolution))
+            summaries.append(_summary(measure, targets, concerned, images))
     return tuple(summaries)
 
 
@@ -69,7 +75,7 @@ def _targets(groups: Sequence[RunGroup], listed: Sequence[str]) -> tuple[str, ..
 
 
 def _summary(
-    measure: str, targets: tuple[str, ...], methods: Sequence[dict[str, RunGroup]], resolution: float
+    measure: str, targets: tuple[str, ...], methods: Sequence[dict[str, RunGroup]], images: int | None
 ) -> AcrossTargets:
     found: list[tuple[RunGroup, dict[Start, float]]] = []
     left_out = []
@@ -84,15 +90,44 @@ def _summary(
             left_out.append(NotCompared(some.row.label, reason))
         else:
             found.append((some, areas))
-    ranked = []
-    places = all_pairs([areas for _, areas in found], resolution).places
-    for (some, areas), place in zip(found, places, strict=True):
-        if place is None:
+    starts = sorted({start for _, areas in found for start in areas})
+    errors = np.array([[1 - areas[start] if start in areas else np.nan for start in starts] for _, areas in found])
+    inside = largest_field(~np.isnan(errors.reshape(len(found), len(starts))))
+    if inside.sum() < 2:
+        inside[:] = False
+    for (some, _), chosen in zip(found, inside, strict=True):
+        if not chosen:
             reason = "shares three seeds, from the same dense networks, with none of the others"
             left_out.append(NotCompared(some.row.label, reason))
-        else:
-            ranked.append(Area(some.row.label, some.row.control, Estimate.of(areas.values()), place))
-    return AcrossTargets(measure, targets, tuple(sorted(ranked, key=lambda row: -row.area.mean)), tuple(left_out))
+    compared = [each for each, chosen in zip(found, inside, strict=True) if chosen]
+    ranks = _ranks([some.row.control for some, _ in compared], errors[inside], images) if compared else []
+    shown = [
+        Area(some.row.label, some.row.control, Estimate.of(areas.values()), rank)
+        for (some, areas), rank in zip(compared, ranks, strict=True)
+    ]
+    return AcrossTargets(measure, targets, tuple(sorted(shown, key=lambda row: -row.area.mean)), tuple(left_out))
+
+
+def _ranks(control: Sequence[bool], errors: NDArray[np.float64], images: int | None) -> list[RankInterval | None]:
+    """Ranks among the methods, by the tests of a target on what is wrong on the mean; None for a control.
+
+    Args:
+        control: by row.
+        errors: `[rows, starts]`, 1 - area; nan where a row has no such start.
+        images: number of test images.
+    """
+    statistics = row_statistics(errors, np.zeros(len(errors), dtype=int), images or UNKNOWN_IMAGES)
+    pairs = statistics.pairs(np.arange(len(errors)))
+    corrected, level = in_families(pairs.p, pairs.five)
+    better = np.where(corrected < level, np.where(pairs.difference < 0, 1, -1), 0)
+    between = np.array([not (control[a] or control[b]) for a, b in zip(pairs.first, pairs.second, strict=True)])
+    intervals = rank_intervals(pairs.first, pairs.second, np.where(between, better, 0), len(errors))
+    methods = len(control) - sum(control)
+    few = (~np.isnan(errors)).sum(axis=1) < SEEDS_TO_RANK
+    return [
+        None if control[i] else RankInterval(int(low), int(high) - sum(control), methods, bool(few[i]))
+        for i, (low, high) in enumerate(intervals)
+    ]
 
 
 def _areas(measure: str, rows: Sequence[RunGroup]) -> dict[Start, float]:

@@ -1,48 +1,39 @@
-"""What an agent adds to its search: the same search with actions by lot beside it, whatever the sign."""
+"""What an agent adds to its search: the same method, with actions by lot, beside it, whatever the sign.
 
-from collections import defaultdict
+Only the same method with `agent=uniform` and the same other settings will do: another method that searches by lot
+trains on a schedule of its own, and the difference would be that schedule's.
+"""
+
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
 from bench.leaderboard.board.comparable import digest
-from bench.leaderboard.board.comparison import AgentGain
+from bench.leaderboard.board.comparison import AgentGain, Interval
+from bench.leaderboard.board.pair_tests import Compared
 from bench.leaderboard.board.run_group import RunGroup
-from bench.leaderboard.stats.estimate import Estimate
-from bench.leaderboard.stats.statistics import paired_t
 from bench.rl import DDPGSettings
 
-__all__ = ["agent_gains"]
+__all__ = ["BY_LOT", "agent_gains"]
 
 BY_LOT = "uniform"
-STAND_IN = "random-search"
 
 
-def agent_gains(groups: Sequence[RunGroup], resolution: float) -> tuple[AgentGain, ...]:
-    """Each row with an agent beside its counterpart without one, at every target with a size.
-
-    The counterpart is a row at the same target whose settings differ in `agent` alone (and in those of the agent,
-    which a search by lot does not read); where there is none, the plain `random-search` row stands in.
+def agent_gains(groups: Sequence[RunGroup], compared: Mapping[str, Compared]) -> tuple[AgentGain, ...]:
+    """Each row with an agent beside its counterpart by lot, at every target with a size.
 
     Args:
-        groups: the rows of a table.
-        resolution: see `paired_t`.
+        groups: the rows of a table; rows with identical networks are in the first's `twins`.
+        compared: the tests by target.
     """
-    by_target: dict[str, list[RunGroup]] = defaultdict(list)
-    for each in groups:
-        if each.sized:
-            by_target[each.row.target].append(each)
+    rows = [(group, member) for group in groups for member in (group, *group.twins)]
+    by_lot = [each for each in rows if _config(each[1]).get("agent") == BY_LOT]
     found = []
-    for target, rows in by_target.items():
-        without = [row for row in rows if _config(row).get("agent") == BY_LOT]
-        for row in rows:
-            if _config(row).get("agent", BY_LOT) == BY_LOT:
-                continue
-            same = [each for each in without if _search(each) == _search(row)]
-            stand_ins = [each for each in without if each.row.method == STAND_IN]
-            if counterpart := _closest(row, same or stand_ins):
-                found.append(_addition(target, row, counterpart, bool(same), resolution))
+    for shown, member in rows:
+        if _config(member).get("agent", BY_LOT) == BY_LOT:
+            continue
+        same = [each for each in by_lot if _search(each[1]) == _search(member)]
+        counterpart = max(same, key=lambda each: len(_shared(each[1], member)), default=None)
+        found.append(_gain(shown, member, counterpart, compared.get(member.row.target)))
     return tuple(found)
 
 
@@ -50,29 +41,37 @@ def _config(group: RunGroup) -> Mapping[str, Any]:
     return group.records[0].config
 
 
-def _search(group: RunGroup) -> str:
+def _search(group: RunGroup) -> tuple[str, str, str]:
     """Everything about a search but its agent."""
     ignored = {"agent", *DDPGSettings.model_fields}
-    return digest({key: value for key, value in _config(group).items() if key not in ignored})
+    settings = {key: value for key, value in _config(group).items() if key not in ignored}
+    return group.row.method, group.row.target, digest(settings)
 
 
-def _closest(row: RunGroup, candidates: Sequence[RunGroup]) -> RunGroup | None:
-    """The one with the most shared seeds; of several the one with the most equal settings, of the same method."""
-
-    def alike(each: RunGroup) -> tuple[int, int, bool]:
-        settings = sum(_config(each).get(key) == value for key, value in _config(row).items())
-        return len(each.top1_test.keys() & row.top1_test.keys()), settings, each.row.method == row.row.method
-
-    return max(candidates, key=alike, default=None)
+def _shared(one: RunGroup, other: RunGroup) -> set[tuple[int, str]]:
+    return one.error_rates.keys() & other.error_rates.keys()
 
 
-def _addition(target: str, row: RunGroup, counterpart: RunGroup, same: bool, resolution: float) -> AgentGain:
-    starts = sorted(row.top1_test.keys() & counterpart.top1_test.keys())
-    difference, p = None, None
-    gains = [row.top1_test[start] - counterpart.top1_test[start] for start in starts]
-    if len(gains) == 1:
-        difference = Estimate(gains[0], None, 1)
-    elif gains:
-        test = paired_t(np.array(gains)[:, None], resolution)
-        difference, p = Estimate(float(test.mean[0]), float(test.half_width[0]), len(starts)), float(test.p[0])
-    return AgentGain(target, row.row.label, counterpart.row.label, same, difference, p)
+def _gain(
+    shown: RunGroup, member: RunGroup, counterpart: tuple[RunGroup, RunGroup] | None, tests: Compared | None
+) -> AgentGain:
+    target, label = member.row.target, member.row.label
+    seeds = len(member.error_rates)
+    if counterpart is None:
+        return AgentGain(target, label, "", None, None, None, (seeds, 0), 0)
+    shown_by_lot, by_lot = counterpart
+    identical = sum(member.networks[start] == by_lot.networks[start] for start in _shared(member, by_lot))
+    difference = member.row.top1_test.mean - by_lot.row.top1_test.mean
+    interval, p = None, None
+    if shown is shown_by_lot:
+        difference, interval, p = 0.0, Interval(0.0, 0.0), 1.0
+    elif tests is not None:
+        names = {shown.row.label, shown_by_lot.row.label}
+        for test in tests.tests:
+            if {test.better, test.other} == names:
+                low, high = test.interval.low, test.interval.high
+                interval = Interval(low, high) if test.better == shown.row.label else Interval(-high, -low)
+                p = test.p
+    return AgentGain(
+        target, label, by_lot.row.label, difference, interval, p, (seeds, len(by_lot.error_rates)), identical
+    )

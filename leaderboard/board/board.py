@@ -4,10 +4,11 @@ import math
 from dataclasses import dataclass, field
 from typing import Literal
 
-from bench.leaderboard.board.comparison import Place, Ranking
+from bench.leaderboard.board.comparison import Ranking, RankInterval
 from bench.leaderboard.stats.estimate import Estimate
 
 __all__ = [
+    "Badges",
     "Board",
     "Estimate",
     "ExcludedRun",
@@ -28,11 +29,18 @@ SeedStatus = Literal["ranked", "provisional", "listed"]
 
 @dataclass(frozen=True)
 class LatencyChange:
-    """Measured time of one forward pass at one batch size, before and after; means over seeds of medians."""
+    """Measured time of one forward pass at one batch size, before and after; means over seeds of medians.
+
+    Attributes:
+        batch: images at once.
+        dense_seconds, pruned_seconds: as measured.
+        doubt: why the times say nothing; empty where the dense networks of all runs of the table agree.
+    """
 
     batch: int
     dense_seconds: float
     pruned_seconds: float
+    doubt: str = ""
 
     @property
     def speedup(self) -> float:
@@ -47,6 +55,23 @@ class Run:
     run_id: str
     seed: int
     command: str
+
+
+@dataclass(frozen=True)
+class Badges:
+    """What a reader may believe of a row.
+
+    Attributes:
+        seeds: number of seeds.
+        tries: settings that were tried on validation before these were kept; None where no record says.
+        networks: runs whose network is kept beside the record, so that its accuracy can be measured again.
+        verified: runs that somebody ran again on another machine, with the same result.
+    """
+
+    seeds: int
+    tries: int | None
+    networks: int
+    verified: int
 
 
 @dataclass(frozen=True)
@@ -67,8 +92,14 @@ class Row:
         latency: by batch size.
         device_seconds: time that a run held the device, mean over seeds.
         spent: share of the budget that was spent, mean over seeds; None where the records do not tell.
-        runs: by seed.
-        place: its rank at the target; None where it has none.
+        own_epochs: epochs of the pruned network that what was spent after the dense network would pay for, mean over
+            seeds: at a tenth of the MACs three dense epochs are thirty of the pruned network's. None where the records
+            do not tell.
+        runs: by seed, those of twins after them.
+        badges: what may be believed of it.
+        twins: labels of rows that ended in the same networks, bit by bit, and are shown in this one.
+        methods: names of all methods in it.
+        rank: its ranks at the target; None where it has none.
     """
 
     method: str
@@ -89,13 +120,22 @@ class Row:
     latency: tuple[LatencyChange, ...]
     device_seconds: float
     spent: float | None
+    own_epochs: float | None
     runs: tuple[Run, ...]
-    place: Place | None = None
+    badges: Badges
+    twins: tuple[str, ...] = ()
+    methods: tuple[str, ...] = ()
+    rank: RankInterval | None = None
+
+    @property
+    def own_label(self) -> str:
+        """The method with what sets the row apart."""
+        return f"{self.method} ({self.variant})" if self.variant else self.method
 
     @property
     def label(self) -> str:
-        """The method with what sets the row apart."""
-        return f"{self.method} ({self.variant})" if self.variant else self.method
+        """All the names of the row: `a = b` where both ended in the same networks."""
+        return " = ".join((self.own_label, *self.twins))
 
 
 @dataclass(frozen=True)
@@ -110,6 +150,7 @@ class Table:
         curve_only: rows whose methods chose their own size (`auto`): for the plot, not for the fixed targets.
         dense_top1_test, dense_macs: the dense networks, one a seed.
         ranking: comparisons of the rows, the summary across targets, what agents add.
+        groups: prunable channel groups that some row narrowed; None where no record has layers.
     """
 
     kind: Literal["structured", "unstructured"]
@@ -122,6 +163,7 @@ class Table:
     dense_top1_test: Estimate
     dense_macs: float
     ranking: Ranking = field(default_factory=Ranking)
+    groups: int | None = None
 
     @property
     def targets(self) -> tuple[str, ...]:
@@ -173,7 +215,8 @@ class TrackSummary:
     @property
     def methods(self) -> tuple[str, ...]:
         """The methods of all rows."""
-        return tuple(sorted({row.method for table in self.tables for row in (*table.rows, *table.curve_only)}))
+        rows = [row for table in self.tables for row in (*table.rows, *table.curve_only)]
+        return tuple(sorted({name for row in rows for name in row.methods}))
 
 
 @dataclass(frozen=True)

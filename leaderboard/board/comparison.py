@@ -1,7 +1,7 @@
-"""What a table's ranking says, as data: places, comparisons of pairs, the summary, what an agent adds."""
+"""What a table's ranking says, as data: rank intervals, tests of pairs, findings, the summary, what an agent adds."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from bench.leaderboard.stats.estimate import Estimate
 
@@ -9,19 +9,24 @@ __all__ = [
     "AcrossTargets",
     "AgentGain",
     "Area",
+    "Finding",
     "Floor",
     "Interval",
     "NotCompared",
+    "Outcome",
     "PairTest",
-    "Place",
+    "RankInterval",
     "Ranking",
     "TargetRanking",
 ]
 
-LEVEL = 0.05  # of Holm's correction over all pairs of a family
+Outcome = Literal["better", "better on these images", "equivalent", "unknown"]
+
+MARGINS = (0.05, 0.10)
+"""Of the dense network's error: within them two rows count as equivalent."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Interval:
     """From `low` to `high`."""
 
@@ -30,63 +35,101 @@ class Interval:
 
 
 @dataclass(frozen=True)
-class Place:
-    """A row's rank.
+class RankInterval:
+    """The ranks that a method may have.
 
     Attributes:
-        rank: 1 + the number of rows that are significantly better.
-        tied: another row has the same rank.
-        provisional: fewer than five seeds, or not compared with every other row.
+        low: 1 + the methods that are significantly better.
+        high: the number of methods less those that are significantly worse.
+        methods: number of methods that are ranked; controls are lines of reference and have no rank.
+        provisional: fewer than five seeds.
     """
 
-    rank: int
-    tied: bool
+    low: int
+    high: int
+    methods: int
     provisional: bool
 
 
 @dataclass(frozen=True)
 class NotCompared:
-    """A row without a rank, or with one that does not rest on all others, and why."""
+    """A row without a rank, and why."""
 
     label: str
     reason: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class PairTest:
-    """Two rows at one target, on the seeds and dense networks that both have.
+    """Two rows at one target.
 
     Attributes:
-        better, other: labels, the one with the higher mean over the shared seeds first.
-        difference: `better` minus `other`, fractions, paired by seed: never negative.
-        images: 95 % interval of it when the test images are drawn again and the networks stay; None without bits.
-        p, p_holm: of the paired t-test; corrected for all pairs at the target.
-        seeds: shared seeds.
+        better, other: labels, the one with the lower mean of ln(error) first.
+        difference: accuracy of `better` minus that of `other`, means over seeds, a fraction.
+        interval: 95 % interval of it, for other seeds; not corrected for the number of pairs.
+        ratio: error rate of `better` over that of `other`, of the means of ln(error).
+        images: 95 % interval of the difference when test images and seeds are drawn again; None without bits, and where
+            the seeds' test tells nothing apart, so that there is nothing to confirm.
+        p, p_holm: two-sided, of the moderated test; corrected by Holm in the pair's family.
+        level: what `p_holm` is held against.
+        margin: the smallest of `MARGINS` within which the two are equivalent; None where in none.
+        seeds: of each.
     """
 
     better: str
     other: str
-    difference: Estimate
+    difference: float
+    interval: Interval
+    ratio: float
     images: Interval | None
     p: float
     p_holm: float
-    seeds: tuple[int, ...]
+    level: float
+    margin: float | None
+    seeds: tuple[int, int]
 
     @property
     def significant(self) -> bool:
-        """Whether `better` counts as better in the ranking."""
-        return self.p_holm < LEVEL and self.difference.mean > 0
+        """Whether other seeds would say so too."""
+        return self.p_holm < self.level
 
     @property
-    def verdict(self) -> str:
-        """The outcome in words."""
-        if not self.significant and self.images is not None and self.images.low > 0:
-            return "better for these networks, but seeds vary too much to tell"
-        if not self.significant:
-            return "not told apart"
-        if self.images is not None and self.images.low <= 0:
-            return "better on these seeds, but other test images might say otherwise"
-        return "better"
+    def outcome(self) -> Outcome:
+        """What is known: `better` takes other seeds and other images, `equivalent` the margin of the dense error."""
+        if self.significant:
+            return "better" if self.images is not None and self.images.low > 0 else "better on these images"
+        return "unknown" if self.margin is None else "equivalent"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What is known at one target, for a sentence.
+
+    Attributes:
+        target: the target.
+        methods: labels of the ranked methods, the best mean first.
+        best: those that none of the others is better than.
+        wins: (better, other, whether it holds for other images) of each pair of methods that is told apart.
+        controls: by control: the methods that are better than it, and those that are worse.
+        margin_best, margin_all: within how much (a fraction of images) the `best`, and all rows with the controls, are
+            shown to agree; None for a single row.
+        detectable: the smallest difference, a fraction of images, that would have been found with 80 % power between
+            two rows; None where nothing was compared.
+        saturated: no method is better than random pruning, and all rows are equivalent within a tenth of the dense
+            network's error.
+        not_compared: how many rows have no rank.
+    """
+
+    target: str
+    methods: tuple[str, ...] = ()
+    best: tuple[str, ...] = ()
+    wins: tuple[tuple[str, str, bool], ...] = ()
+    controls: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = ()
+    margin_best: float | None = None
+    margin_all: float | None = None
+    detectable: float | None = None
+    saturated: bool = False
+    not_compared: int = 0
 
 
 @dataclass(frozen=True)
@@ -95,33 +138,37 @@ class TargetRanking:
 
     Attributes:
         target: the target.
-        rows: number of rows with a rank.
-        pairs: number of pairs tested, which is Holm's family.
-        comparisons: those of them that are shown, best rows first.
-        not_compared: rows without a rank, or with a provisional one for want of shared seeds.
+        rows: labels of the rows that are compared, controls included, the best mean first.
+        pairs: number of pairs tested.
+        correlation: of two rows at equal seed, as it was counted.
+        pair_tests: those pairs that are shown, best rows first.
+        finding: what is known.
+        not_compared: rows without a rank.
     """
 
     target: str
-    rows: int
+    rows: tuple[str, ...]
     pairs: int
-    comparisons: tuple[PairTest, ...]
+    correlation: float
+    pair_tests: tuple[PairTest, ...]
+    finding: Finding
     not_compared: tuple[NotCompared, ...]
 
 
 @dataclass(frozen=True)
 class Area:
-    """One method across the targets.
+    """One row across the targets.
 
     Attributes:
-        label, control: the method.
+        label, control: the row.
         area: accuracy averaged over the logarithm of the size, a fraction; over seeds.
-        place: its rank by the same tests as at a target.
+        rank: by the same tests as at a target; None for a control.
     """
 
     label: str
     control: bool
     area: Estimate
-    place: Place
+    rank: RankInterval | None
 
 
 @dataclass(frozen=True)
@@ -143,23 +190,26 @@ class AcrossTargets:
 
 @dataclass(frozen=True)
 class AgentGain:
-    """What an agent adds to a search at one target.
+    """What an agent adds to a search at one target: the same method with `agent=uniform` beside it.
 
     Attributes:
         target, label: the row with the agent.
-        counterpart: the row without one that it is compared with.
-        same_search: nothing but the agent differs; otherwise the counterpart only stands in.
-        difference: with the agent minus without, fractions, paired by seed; without an interval where one seed
-            is shared, None where none is.
-        p: of the paired t-test, not corrected: one planned comparison; None where fewer than two seeds are shared.
+        counterpart: the same method, settings and target by lot; empty where nobody has run it.
+        difference: mean accuracy with the agent minus without, a fraction; None without a counterpart.
+        interval: its 95 % interval; None where either has fewer than three seeds.
+        p: of the moderated test, not corrected: one planned comparison.
+        seeds: of each.
+        identical: seeds on which agent and lot ended in the same network, bit by bit.
     """
 
     target: str
     label: str
     counterpart: str
-    same_search: bool
-    difference: Estimate | None
+    difference: float | None
+    interval: Interval | None
     p: float | None
+    seeds: tuple[int, int]
+    identical: int
 
 
 @dataclass(frozen=True)
@@ -196,11 +246,3 @@ class Ranking:
     across: tuple[AcrossTargets, ...] = ()
     agent_gains: tuple[AgentGain, ...] = ()
     floors: tuple[Floor, ...] = ()
-
-
-def places(ranks: Sequence[int | None], provisional: Sequence[bool]) -> tuple[Place | None, ...]:
-    """Places from ranks (None for a row without one)."""
-    return tuple(
-        None if rank is None else Place(rank, ranks.count(rank) > 1, unsure)
-        for rank, unsure in zip(ranks, provisional, strict=True)
-    )

@@ -1,94 +1,110 @@
-"""Who is better than whom: all pairs of rows at once, paired by seed, with ranks from Holm's correction."""
+"""Which rows of a target are compared with which: three seeds, from the same dense networks, and no more tries.
 
-from collections.abc import Hashable, Mapping, Sequence
+Where rows fall apart into sets that share no dense networks, as those of two machines do, only the largest set is
+compared: a rank among others says nothing about these.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.leaderboard.board.board import SEEDS_TO_BE_PROVISIONAL, SEEDS_TO_RANK
 from bench.leaderboard.board.comparable import Start
-from bench.leaderboard.board.comparison import LEVEL, Place, places
-from bench.leaderboard.stats.statistics import Paired, holm, paired_t
+from bench.leaderboard.board.comparison import NotCompared
+from bench.leaderboard.board.run_group import RunGroup
+from bench.leaderboard.stats.rows import MIN_SEEDS
 
-__all__ = ["AllPairs", "all_pairs"]
-
-Floats = NDArray[np.float64]
+__all__ = ["Field", "error_rates", "field_of", "largest_field"]
 
 
 @dataclass(frozen=True)
-class AllPairs:
-    """The pairs of rows that share at least three starts, and what follows for each row.
+class Field:
+    """The rows at one target that are compared with each other.
 
     Attributes:
-        starts: seeds with their dense networks, the rows of `shared`.
-        first, second: row numbers of each pair.
-        tests: by pair, first minus second.
-        p_holm: by pair, corrected over all of them.
-        shared: `[starts, pairs]`, which starts both have.
-        places: by row; None where it is compared with no other.
-        rivals: by row, with how many others it is compared.
-        field: number of rows that are ranked among each other.
+        target: the target.
+        rows: the rows.
+        left_out: the others, and why.
     """
 
-    starts: tuple[Start, ...]
-    first: NDArray[np.intp]
-    second: NDArray[np.intp]
-    tests: Paired
-    p_holm: Floats
-    shared: NDArray[np.bool_]
-    places: tuple[Place | None, ...]
-    rivals: NDArray[np.int64]
-    field: int
+    target: str
+    rows: tuple[RunGroup, ...]
+    left_out: tuple[NotCompared, ...]
 
 
-def all_pairs(scores: Sequence[Mapping[Start, float]], resolution: float) -> AllPairs:
-    """Tests every pair of rows that share three starts or more.
+def field_of(target: str, groups: Sequence[RunGroup]) -> Field:
+    """The rows at a target that may be compared."""
+    rivals = usual_tries(groups)
+    left_out, able = [], []
+    for group in groups:
+        seeds = len(group.error_rates)
+        if seeds < MIN_SEEDS:
+            words = f"{seeds} seed{'s' if seeds > 1 else ''}: a rank takes {MIN_SEEDS} or more"
+            left_out.append(NotCompared(group.row.label, words))
+        elif rivals is not None and (group.tries or 0) > rivals:
+            words = f"its settings were chosen among {group.tries}, its rivals' among {rivals}: listed, not ranked"
+            left_out.append(NotCompared(group.row.label, words))
+        else:
+            able.append(group)
+    inside = largest_field(~np.isnan(error_rates(able)[0]))
+    rows = tuple(group for group, chosen in zip(able, inside, strict=True) if chosen)
+    for group, chosen in zip(able, inside, strict=True):
+        if not chosen:
+            words = (
+                f"shares three seeds, from the same dense networks, with none of the {len(rows)} rows that are "
+                "compared: another processor or library version trains other dense networks. Run it beside them on "
+                "one machine"
+            )
+            left_out.append(NotCompared(group.row.label, words))
+    if len(rows) == 1:
+        reason = "no other row at this target has three seeds" if len(groups) > 1 else "the only row at this target"
+        left_out.append(NotCompared(rows[0].row.label, reason))
+        rows = ()
+    return Field(target, rows, tuple(left_out))
 
-    Where rows fall apart into sets without any such pair between them, as those of two machines do, only the largest
-    set is ranked: a place among others says nothing about these.
+
+def usual_tries(groups: Sequence[RunGroup]) -> int | None:
+    """How many settings most of the methods here had tried; of several such numbers the smallest. None: not known."""
+    known = Counter(group.tries for group in groups if group.tries is not None and not group.row.control)
+    return min(known, key=lambda tries: (-known[tries], tries)) if known else None
+
+
+def error_rates(rows: Sequence[RunGroup]) -> tuple[NDArray[np.float64], tuple[Start, ...]]:
+    """`[rows, starts]`, nan where a row has no such start; and the starts."""
+    starts = tuple(sorted({start for group in rows for start in group.error_rates}))
+    number = {start: i for i, start in enumerate(starts)}
+    matrix = np.full((len(rows), len(starts)), np.nan)
+    for i, group in enumerate(rows):
+        for start, error in group.error_rates.items():
+            matrix[i, number[start]] = error
+    return matrix, starts
+
+
+def largest_field(known: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Which rows are in the largest connected set of rows that share three starts; of equal ones the first.
 
     Args:
-        scores: by row, a value for each start; rows with fewer than three are in no pair.
-        resolution: see `paired_t`.
+        known: `[rows, starts]`, which starts a row has.
     """
-    starts = tuple(sorted({start for row in scores for start in row}))
-    number: Mapping[Hashable, int] = {start: i for i, start in enumerate(starts)}
-    matrix = np.full((len(starts), len(scores)), np.nan)
-    for column, row in enumerate(scores):
-        for start, value in row.items():
-            matrix[number[start], column] = value
-    known = ~np.isnan(matrix)
-    field = np.flatnonzero(known.sum(axis=0) >= SEEDS_TO_BE_PROVISIONAL)
-    left, right = np.triu_indices(len(field), k=1)
-    first, second = field[left], field[right]
-    enough = (known[:, first] & known[:, second]).sum(axis=0) >= SEEDS_TO_BE_PROVISIONAL
-    first, second = first[enough], second[enough]
-    if not enough.all():
-        first, second, field = _largest_field(first, second, len(scores))
-    tests = paired_t(matrix[:, first] - matrix[:, second], resolution)
-    p_holm = holm(tests.p)
-    significant = p_holm < LEVEL
-    loser = np.where(tests.mean > 0, second, first)[significant]
-    rows = len(scores)
-    worse_than = np.bincount(loser, minlength=rows)
-    rivals = np.bincount(np.concatenate([first, second]), minlength=rows)
-    ranks = [int(worse_than[i]) + 1 if rivals[i] else None for i in range(rows)]
-    unsure = [bool(len(scores[i]) < SEEDS_TO_RANK or rivals[i] < len(field) - 1) for i in range(rows)]
-    shared = known[:, first] & known[:, second]
-    return AllPairs(starts, first, second, tests, p_holm, shared, places(ranks, unsure), rivals, len(field))
+    whole = known.astype(np.int64)
+    linked = whole @ whole.T >= MIN_SEEDS
+    largest = np.zeros(len(known), dtype=bool)
+    placed = np.zeros(len(known), dtype=bool)
+    for row in range(len(known)):
+        if not placed[row]:
+            here = _reached(row, linked)
+            placed |= here
+            largest = here if here.sum() > largest.sum() else largest
+    return largest
 
 
-def _largest_field(
-    first: NDArray[np.intp], second: NDArray[np.intp], rows: int
-) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]:
-    """The pairs of the largest connected set of rows, of equal ones that with the first row, and its rows."""
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-
-    _, label = connected_components(
-        coo_array((np.ones(len(first)), (first, second)), shape=(rows, rows)), directed=False
-    )
-    sizes = np.bincount(label)[label]
-    inside = label == label[np.argmax(sizes)] if len(first) else np.zeros(rows, dtype=bool)
-    return first[inside[first]], second[inside[first]], np.flatnonzero(inside)
+def _reached(row: int, linked: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Every row that links lead to from this one, itself included."""
+    here = linked[row]
+    while True:
+        further = linked[here].any(axis=0)
+        if (further == here).all():
+            return here
+        here = further

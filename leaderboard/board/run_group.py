@@ -20,10 +20,12 @@ class RunGroup:
     Attributes:
         row: the row.
         records: its records, one a seed.
+        twins: other rows whose networks are the same, bit by bit, at every seed; they are shown in this one.
     """
 
     row: Row
     records: tuple[Record, ...]
+    twins: "tuple[RunGroup, ...]" = ()
 
     @cached_property
     def pruned(self) -> Mapping[Start, Measured]:
@@ -31,9 +33,20 @@ class RunGroup:
         return {start_of(record): record.pruned for record in self.records if record.pruned}
 
     @cached_property
-    def top1_test(self) -> Mapping[Start, float]:
-        """Test accuracies by seed and dense network."""
-        return {start: each.top1_test for start, each in self.pruned.items()}
+    def error_rates(self) -> Mapping[Start, float]:
+        """Test error rates by seed and dense network."""
+        return {start: 1 - measured.top1_test for start, measured in self.pruned.items()}
+
+    @cached_property
+    def networks(self) -> Mapping[Start, str]:
+        """Hashes of the pruned networks' weights."""
+        return {start: measured.weights_sha256 for start, measured in self.pruned.items()}
+
+    @property
+    def tries(self) -> int | None:
+        """How many settings were tried on validation before these were kept; None where a record does not say."""
+        known: list[int | None] = [getattr(record, "tries", None) for record in self.records]
+        return None if None in known else max((tries for tries in known if tries is not None), default=None)
 
     @cached_property
     def target(self) -> Target | None:

@@ -1,21 +1,22 @@
 """From records to a leaderboard: pure arithmetic, no drawing.
 
 Two runs are in one row when only the seed differs, and two rows are in one table when their protocol is the same
-(`bench.leaderboard.board.comparable`); the table's ranking is `bench.leaderboard.board.ranking`'s.
+(`bench.leaderboard.board.comparable`); the table's ranking is `bench.leaderboard.board.ranking`'s. Rows of different
+names whose networks are the same, bit by bit, are one row.
 """
 
 import shlex
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from statistics import fmean
 
 from bench.errors import UsageError
 from bench.leaderboard.board.board import (
+    Badges,
     Board,
     Estimate,
     ExcludedRun,
-    LatencyChange,
     Row,
     Run,
     Table,
@@ -23,6 +24,8 @@ from bench.leaderboard.board.board import (
     seed_status,
 )
 from bench.leaderboard.board.comparable import Protocol, digest, editions, protocol_of, text
+from bench.leaderboard.board.evidence import Evidence
+from bench.leaderboard.board.latency import latency_changes, usual_latency
 from bench.leaderboard.board.ranking import rank_table
 from bench.leaderboard.board.run_group import RunGroup
 from bench.records.record import Record
@@ -32,26 +35,34 @@ from bench.specs.target import Target
 __all__ = ["summarise"]
 
 
-def summarise(records: Iterable[Record], unreadable: Iterable[Unreadable] = ()) -> Board:
-    """The leaderboard of these records; a record that is there twice counts once."""
+def summarise(
+    records: Iterable[Record], unreadable: Iterable[Unreadable] = (), evidence: Mapping[str, Evidence] | None = None
+) -> Board:
+    """The leaderboard of these records; a record that is there twice counts once.
+
+    Args:
+        records: all of them.
+        unreadable: files that could not be read as records.
+        evidence: by run id, what lies beside a record; None: nothing is known of that.
+    """
     by_id = {record.run_id: record for record in records}
     by_track: dict[str, list[Record]] = defaultdict(list)
     for run_id in sorted(by_id):
         by_track[by_id[run_id].track].append(by_id[run_id])
     return Board(
-        tuple(_track(name, by_track[name]) for name in sorted(by_track)),
+        tuple(_track(name, by_track[name], evidence or {}) for name in sorted(by_track)),
         tuple(_name_and_reason(each) for each in unreadable),
     )
 
 
-def _track(name: str, records: list[Record]) -> TrackSummary:
+def _track(name: str, records: list[Record], evidence: Mapping[str, Evidence]) -> TrackSummary:
     left_out = [_left_out(record, reason) for record in records if (reason := _reason(record))]
     by_table = _by_table([record for record in records if not _reason(record)])
     edition = editions({key: found[0] for key, found in by_table.items()})
     ranked = all(record.track_fields.get("ranked", True) is not False for record in records)
     tables = []
     for key in sorted(by_table):
-        table, doubles = _table(key, by_table[key], edition[key], ranked)
+        table, doubles = _table(key, by_table[key], edition[key], ranked, evidence)
         tables.append(table)
         left_out += doubles
     fields = records[-1].track_fields
@@ -80,7 +91,9 @@ def _by_table(records: list[Record]) -> dict[Protocol, list[Record]]:
     return by_table
 
 
-def _table(key: Protocol, records: list[Record], edition: str, ranked: bool) -> tuple[Table, list[ExcludedRun]]:
+def _table(
+    key: Protocol, records: list[Record], edition: str, ranked: bool, evidence: Mapping[str, Evidence]
+) -> tuple[Table, list[ExcludedRun]]:
     keys = {record.run_id: _variant_key(record) for record in records}
     by_row: dict[tuple[str, str, str], dict[int, Record]] = defaultdict(dict)
     doubles = []
@@ -92,10 +105,14 @@ def _table(key: Protocol, records: list[Record], edition: str, ranked: bool) -> 
         else:
             group[record.seed] = record
     variants = _variants(records, keys)
-    groups = [_run_group(group.values(), variants[method, variant]) for (method, variant, _), group in by_row.items()]
-    groups.sort(key=lambda each: _order(each.row))
-    ranking, places = rank_table(groups, _listed(records), ranked)
-    rows = [replace(each.row, place=place) for each, place in zip(groups, places, strict=True)]
+    usual = usual_latency(records)
+    every = [
+        _run_group(group.values(), variants[method, variant], usual, evidence)
+        for (method, variant, _), group in by_row.items()
+    ]
+    groups = _merge_twins(sorted(every, key=lambda each: _order(each.row)))
+    ranking, ranks = rank_table(groups, _listed(records), ranked)
+    rows = [replace(group.row, rank=rank) for group, rank in zip(groups, ranks, strict=True)]
     dense = {record.seed: record.dense for record in records if record.dense}
     table = Table(
         kind=key.kind,
@@ -108,18 +125,53 @@ def _table(key: Protocol, records: list[Record], edition: str, ranked: bool) -> 
         dense_top1_test=Estimate.of(each.top1_test for each in dense.values()),
         dense_macs=fmean(each.macs for each in dense.values()),
         ranking=ranking,
+        groups=_narrowed(records) if key.kind == "structured" else None,
     )
     return table, doubles
 
 
-def _run_group(group: Iterable[Record], variant: str) -> RunGroup:
+def _narrowed(records: Iterable[Record]) -> int | None:
+    """How many layers some run narrowed: as many prunable groups there are at most."""
+    layers = [layer for record in records for layer in record.layers]
+    return len({layer.name for layer in layers if layer.width_after < layer.width_before}) if layers else None
+
+
+def _run_group(
+    group: Iterable[Record], variant: str, usual: Mapping[int, float], evidence: Mapping[str, Evidence]
+) -> RunGroup:
     records = sorted(group, key=lambda record: record.seed)
-    return RunGroup(_row(records, variant), tuple(records))
+    made = RunGroup(_row(records, variant, usual), tuple(records))
+    beside = [evidence.get(record.run_id, Evidence()) for record in records]
+    badges = Badges(
+        len(records), made.tries, sum(each.network for each in beside), sum(each.verified for each in beside)
+    )
+    return replace(made, row=replace(made.row, badges=badges))
 
 
-def _order(row: Row) -> tuple[tuple[int, str, float, str], float, str, str]:
-    """By target, the best mean first."""
-    return _target_order(row.target), -row.top1_test.mean, row.method, row.variant
+def _merge_twins(groups: Sequence[RunGroup]) -> list[RunGroup]:
+    """Methods at one target that ended in the same networks at every seed, as one row under the first one's name."""
+    merged: dict[tuple[object, ...], RunGroup] = {}
+    for group in groups:
+        networks = tuple(sorted(group.networks.items()))
+        whole = group.sized and len(networks) == len(group.records) and all(sha256 for _, sha256 in networks)
+        key = (group.row.target, group.row.control, networks) if whole else (id(group),)
+        first = merged.get(key)
+        if first is None:
+            merged[key] = group
+        else:
+            row = replace(
+                first.row,
+                twins=(*first.row.twins, group.row.own_label),
+                methods=tuple(dict.fromkeys((*first.row.methods, group.row.method))),
+                runs=first.row.runs + group.row.runs,
+            )
+            merged[key] = replace(first, row=row, twins=(*first.twins, group))
+    return list(merged.values())
+
+
+def _order(row: Row) -> tuple[tuple[int, str, float, str], bool, float, str, str]:
+    """By target, methods before controls, the best mean first."""
+    return _target_order(row.target), row.control, -row.top1_test.mean, row.method, row.variant
 
 
 def _listed(records: Iterable[Record]) -> tuple[str, ...]:
@@ -130,20 +182,12 @@ def _listed(records: Iterable[Record]) -> tuple[str, ...]:
     )
 
 
-def _row(records: list[Record], variant: str) -> Row:
+def _row(records: list[Record], variant: str, usual: Mapping[int, float]) -> Row:
     triples = [(r.dense, r.pruned, r.ratios) for r in records if r.dense and r.pruned and r.ratios]
     dense = [each[0] for each in triples]
     pruned = [each[1] for each in triples]
     ratios = [each[2] for each in triples]
     spent = [share for record in records if (share := record.spent_share) is not None]
-    times = [
-        (
-            {row.batch: row.median_seconds for row in d.latency},
-            {row.batch: row.median_seconds for row in p.latency},
-        )
-        for d, p in zip(dense, pruned, strict=True)
-    ]
-    batches = sorted(set.intersection(*(set(before) & set(after) for before, after in times)))
     return Row(
         method=records[0].method,
         control=records[0].control,
@@ -162,18 +206,23 @@ def _row(records: list[Record], variant: str) -> Row:
         params_ratio=fmean(r.params for r in ratios),
         compression=fmean(r.compression for r in ratios),
         compression_weights=_mean_of_all(r.compression_weights for r in ratios),
-        latency=tuple(
-            LatencyChange(
-                batch,
-                fmean(before[batch] for before, _ in times),
-                fmean(after[batch] for _, after in times),
-            )
-            for batch in batches
-        ),
+        latency=latency_changes(dense, pruned, usual),
         device_seconds=fmean(record.ledger["total"].device_seconds for record in records),
         spent=fmean(spent) if spent else None,
+        own_epochs=_mean_of_all(_own_epochs(record) for record in records),
         runs=tuple(Run(record.run_id, record.seed, _command(record)) for record in records),
+        badges=Badges(len(records), None, 0, 0),
+        methods=(records[0].method,),
     )
+
+
+def _own_epochs(record: Record) -> float | None:
+    """Epochs of the pruned network that would cost what was spent after the dense network."""
+    total, dense = record.ledger.get("total"), record.ledger.get("dense")
+    if not (total and record.dense and record.pruned and record.pruned.macs and record.budget.dense_epoch_macs):
+        return None
+    after = total.macs - (dense.macs if dense else 0)
+    return after / (record.budget.dense_epoch_macs * record.pruned.macs / record.dense.macs)
 
 
 def _mean_of_all(values: Iterable[float | None]) -> float | None:

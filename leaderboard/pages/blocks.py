@@ -41,11 +41,13 @@ class Text:
         text: what it says.
         links: where to read on.
         note: it is a warning, and stands out.
+        lead: it is what the page has to say, and stands out more.
     """
 
     text: str
     links: tuple[Link, ...] = ()
     note: bool = False
+    lead: bool = False
 
 
 @dataclass(frozen=True)

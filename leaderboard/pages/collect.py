@@ -1,10 +1,11 @@
 """What the pages and the report are both made from: the board, the verdicts, and each method with its runs."""
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from bench.leaderboard.board.board import Board
+from bench.leaderboard.board.evidence import Evidence
 from bench.leaderboard.board.summary import summarise
 from bench.leaderboard.pages.blocks import TableRow
 from bench.leaderboard.pages.installed import Installed, installed_methods
@@ -46,8 +47,13 @@ class Material:
     methods: tuple[MethodRuns, ...]
 
 
-def gather(claims: Iterable[Claim], records: Iterable[Record], unreadable: Iterable[Unreadable]) -> Material:
-    """Everything from the records, each of which is there once."""
+def gather(
+    claims: Iterable[Claim],
+    records: Iterable[Record],
+    unreadable: Iterable[Unreadable],
+    evidence: Mapping[str, Evidence] | None = None,
+) -> Material:
+    """Everything from the records, each of which is there once; `evidence` is what lies beside them, by run id."""
     claims, records = list(claims), list(records)
     claimed = {claim.track.name for claim in claims}
     by_method: dict[str, list[Record]] = defaultdict(list)
@@ -56,7 +62,7 @@ def gather(claims: Iterable[Claim], records: Iterable[Record], unreadable: Itera
     installed = installed_methods()
     names = [*installed, *sorted(set(by_method) - set(installed))]
     return Material(
-        board=summarise((record for record in records if record.track not in claimed), unreadable),
+        board=summarise((record for record in records if record.track not in claimed), unreadable, evidence),
         verdicts=tuple(verdicts(claims, records)),
         methods=tuple(MethodRuns(name, installed.get(name), tuple(by_method[name])) for name in names),
     )

@@ -1,31 +1,16 @@
 """How numbers of a row are written: the same columns for the page and for the terminal."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
-
 from bench.leaderboard.board.board import Estimate, Row, Table
-from bench.leaderboard.board.comparison import Place
-from bench.leaderboard.board.summary import summarise
+from bench.leaderboard.board.comparison import RankInterval
 from bench.leaderboard.pages.column import Column
-from bench.records.record import Record
 
-__all__ = ["TextTable", "columns", "heading", "tables"]
+__all__ = ["columns", "duration", "heading", "percent", "points", "rank_text"]
 
 RANK_MEANING = (
-    "1 + the number of methods that are significantly better at this target (paired t-test by seed, Holm's correction "
-    "over all pairs, level 0.05), so that a method whose seeds vary much ranks high for want of evidence; = marks a "
-    "shared rank; five seeds rank a row, three make it provisional, fewer list it"
+    "from 1 + the methods that are significantly better to the number of methods less those that are significantly "
+    "worse (moderated t-tests, Holm over all pairs at the target); controls are lines of reference and have none; "
+    "five seeds rank a row, three make it provisional, fewer list it"
 )
-
-
-@dataclass(frozen=True)
-class TextTable:
-    """One table as text, for a terminal."""
-
-    title: str
-    note: str
-    columns: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
 
 
 def percent(estimate: Estimate) -> str:
@@ -42,9 +27,10 @@ def points(estimate: Estimate) -> str:
     return f"{sign}{abs(100 * estimate.mean):.2f}{width}"
 
 
-def place_text(place: Place) -> str:
-    """`1`, `2=` where rows share the rank, `3 (provisional)`."""
-    return f"{place.rank}{'=' if place.tied else ''}{' (provisional)' if place.provisional else ''}"
+def rank_text(rank: RankInterval) -> str:
+    """`1`, `2 to 5`, `3 to 4 (provisional)`."""
+    ends = f"{rank.low}" if rank.low == rank.high else f"{rank.low} to {rank.high}"
+    return f"{ends}{' (provisional)' if rank.provisional else ''}"
 
 
 def duration(seconds: float) -> str:
@@ -75,6 +61,7 @@ def columns(table: Table, ranked: bool) -> tuple[Column[Row], ...]:
         Column("seeds", "number of seeds", lambda row: str(row.top1_test.n)),
     ]
     rank = [Column("rank", RANK_MEANING, _rank)]
+    time = Column("device time", "time that a run held the device, mean over seeds", _device_time)
     sizes = [
         Column("MACs", "share of the dense network's multiply-accumulates that is kept", _macs),
         Column("params", "share of the dense network's parameters that is kept", _params),
@@ -87,40 +74,34 @@ def columns(table: Table, ranked: bool) -> tuple[Column[Row], ...]:
     nonzero = [Column("MACs, nonzero", "the same by nonzero weights; no speed is claimed for it", _macs_nonzero)]
     weights = [Column("compression, weights", "the same without biases and normalisation", _compression_weights)]
     batches = sorted({change.batch for row in table.rows for change in row.latency})
-    cost = [
-        Column("device time", "time that a run held the device, mean over seeds", _device_time),
+    last = [
         Column("spent", "share of the budget that was spent", _spent),
+        Column(
+            "evidence",
+            "settings that were tried on validation; runs whose network is kept, so that its accuracy can be measured "
+            "again; runs that were run again on another machine with an equal result",
+            _evidence,
+            False,
+        ),
     ]
+    epochs = Column(
+        "own epochs",
+        "epochs of the pruned network that would cost what was spent after the dense network: at a tenth of the MACs "
+        "three dense epochs are thirty of the pruned network's",
+        _own_epochs,
+    )
     return (
         *(rank if ranked else []),
+        time,
         *first,
         *sizes[:1],
+        epochs,
         *(nonzero if table.kind == "unstructured" else []),
         *sizes[1:],
         *(weights if table.kind == "unstructured" else []),
         *(_latency_column(batch) for batch in batches),
-        *cost,
+        *last,
     )
-
-
-def tables(records: Iterable[Record]) -> tuple[TextTable, ...]:
-    """The rows of the page's tables as text, track by track."""
-    texts = []
-    for track in summarise(records).tracks:
-        note = "" if track.ranked else "This track is too small to rank methods."
-        if track.left_out:
-            note = f"{note} Left out: {len(track.left_out)} runs.".strip()
-        for table in track.tables:
-            shown = columns(table, track.ranked)
-            texts.append(
-                TextTable(
-                    title=f"{track.name}: {heading(table)}",
-                    note=note,
-                    columns=("method", "target", *(column.title for column in shown)),
-                    rows=tuple((row.label, row.target, *(column.cell(row) for column in shown)) for row in table.rows),
-                )
-            )
-    return tuple(texts)
 
 
 def _top1(row: Row) -> str:
@@ -136,9 +117,9 @@ def _difference(row: Row) -> str:
 
 
 def _rank(row: Row) -> str:
-    if row.place is None:
-        return "listed" if row.seed_status == "listed" else "–"
-    return place_text(row.place)
+    if row.rank is None:
+        return "control" if row.control else "listed"
+    return rank_text(row.rank)
 
 
 def _macs(row: Row) -> str:
@@ -161,6 +142,19 @@ def _device_time(row: Row) -> str:
     return duration(row.device_seconds)
 
 
+def _own_epochs(row: Row) -> str:
+    return "–" if row.own_epochs is None else f"{row.own_epochs:.3g}"
+
+
+def _evidence(row: Row) -> str:
+    badges = row.badges
+    tries = "" if badges.tries is None else f"{badges.tries} {'try' if badges.tries == 1 else 'tries'}, "
+    if not badges.networks:
+        return f"{tries}no network kept: accuracy cannot be measured again"
+    verified = f"verified on another machine: {badges.verified}" if badges.verified else "not verified elsewhere"
+    return f"{tries}network kept: {badges.networks} of {badges.seeds}, {verified}"
+
+
 def _spent(row: Row) -> str:
     return "–" if row.spent is None else f"{100 * row.spent:.0f} %"
 
@@ -169,8 +163,14 @@ def _latency_column(batch: int) -> Column[Row]:
     def cell(row: Row) -> str:
         for change in row.latency:
             if change.batch == batch:
+                if change.doubt:
+                    return change.doubt
                 before, after = change.dense_seconds * 1e3, change.pruned_seconds * 1e3
                 return f"{before:.3g} → {after:.3g} ms ({change.speedup:.2f}×)"
         return "–"
 
-    return Column(f"latency, batch {batch}", "measured, dense → pruned, means over seeds of medians", cell)
+    meaning = (
+        "measured, dense → pruned, means over seeds of medians; shown where the dense network of every run was within "
+        "10 % of its usual time in this table: elsewhere the machine was busy, or another"
+    )
+    return Column(f"latency, batch {batch}", meaning, cell)

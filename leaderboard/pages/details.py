@@ -44,7 +44,8 @@ class RowDetails:
 
 def row_details(row: Row, records: Mapping[str, Record]) -> RowDetails | None:
     """More of a row, from the records of its runs by run id; None where none of them is there."""
-    found = [records[run.run_id] for run in row.runs if run.run_id in records]
+    own = row.runs[: row.badges.seeds]  # those of rows with the same networks come after them
+    found = [records[run.run_id] for run in own if run.run_id in records]
     if not found:
         return None
     rewards = [_rewards(record) for record in sorted(found, key=lambda each: each.seed)]

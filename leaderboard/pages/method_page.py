@@ -127,7 +127,10 @@ def _results(name: str, board: Board) -> tuple[Block, ...]:
                 Cell(track.name, href=f"{track_page(track.name)}#{section_anchor(number)}"),
                 Cell(heading(table)),
                 Cell(row.target),
-                Cell(row.variant or "–"),
+                Cell(
+                    ", ".join(filter(None, (row.variant, f"the same networks: {row.label}" if row.twins else "")))
+                    or "–"
+                ),
                 Cell(percent(row.top1_test), sort=row.top1_test.mean),
                 Cell(points(row.difference), sort=row.difference.mean),
                 Cell(f"{100 * row.macs_ratio:.1f} %", sort=row.macs_ratio),
@@ -139,7 +142,7 @@ def _results(name: str, board: Board) -> tuple[Block, ...]:
         for track in board.tracks
         for number, table in enumerate(track.tables, start=1)
         for row in (*table.rows, *table.curve_only)
-        if row.method == name
+        if name in row.methods
     )
     if not rows:
         return (Text("No row of a track counts a run of it yet. Make some:"), Code(f"bench run --method {name}"))

@@ -1,4 +1,4 @@
-"""How a ranking is written: ranking_tables of text, the same for the page, a report and the terminal."""
+"""How a ranking is written: tables of text, the same for the page, a report and the terminal."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,13 +10,15 @@ from bench.leaderboard.board.comparison import (
     AgentGain,
     Area,
     Floor,
+    Interval,
     NotCompared,
     PairTest,
     Ranking,
     TargetRanking,
 )
 from bench.leaderboard.pages.column import Column
-from bench.leaderboard.pages.columns import percent, place_text, points
+from bench.leaderboard.pages.columns import percent, rank_text
+from bench.leaderboard.stats.pairs import FEWER_LEVEL, FIVE_LEVEL
 
 __all__ = ["RankingTable", "ranking_tables"]
 
@@ -45,11 +47,11 @@ class RankingTable:
 
 
 def ranking_tables(table: Table) -> tuple[RankingTable, ...]:
-    """The ranking_tables of a table's ranking; none where there is nothing to say."""
+    """The tables of a ranking; none where there is nothing to say."""
     ranking = table.ranking
     found = [_across(each) for each in ranking.across]
     if ranking.agent_gains:
-        found.append(_ranking_table("What an agent adds", _AGENT_GAIN_NOTES, _ADDITIONS, ranking.agent_gains))
+        found.append(_gains(ranking.agent_gains))
     if ranking.floors:
         found.append(_floors(ranking))
     return (*found, *(_target(each) for each in ranking.targets if each.pairs or each.not_compared))
@@ -66,24 +68,39 @@ def _across(across: AcrossTargets) -> RankingTable:
     notes = [
         f"Test top-1 averaged over the logarithm of the {_SIZES[across.measure]} kept, from the smallest of these "
         "targets to the largest, as measured: the area under the curve divided by its width. Ranks by the same tests "
-        "as at one target.",
+        "as at one target, on what is wrong on the mean.",
         *_not_compared("Not in the summary", across.left_out),
     ]
     return _ranking_table(f"Across targets ({', '.join(across.targets)})", notes, _AREAS, across.rows)
 
 
+def _gains(gains: Sequence[AgentGain]) -> RankingTable:
+    alone = dict.fromkeys(gain.label for gain in gains if not gain.counterpart)
+    notes = [
+        "Each search that an agent guides beside the same method and settings with actions by lot (agent=uniform): the "
+        "difference is what the agent adds, whatever its sign. p is not corrected: one planned comparison."
+    ]
+    if alone:
+        notes.append(f"Nobody has run these by lot, so that what their agents add is not known: {', '.join(alone)}.")
+    return _ranking_table("What an agent adds", notes, _AGENT_GAINS, [gain for gain in gains if gain.counterpart])
+
+
 def _target(target: TargetRanking) -> RankingTable:
     pairs = f"{target.pairs:,} pair{'' if target.pairs == 1 else 's'}"
     notes = []
-    if len(target.comparisons) < target.pairs:
+    if len(target.pair_tests) < target.pairs:
         notes.append(
-            f"{len(target.comparisons)} of {pairs} are shown: each row beside the one with the highest mean and beside "
+            f"{len(target.pair_tests)} of {pairs} are shown: each row beside the one with the highest mean and beside "
             "its neighbour, from the top. Ranks and Holm's correction rest on all of them."
         )
-    notes += _not_compared("Not compared with every row", target.not_compared)
-    return _ranking_table(
-        f"{target.target}: {pairs} of rows compared", notes, _COMPARISONS, target.comparisons, detail=True
-    )
+    if target.pairs:
+        notes.append(
+            f"Correlation of the rows at equal seed, which the tests count: {target.correlation:.2f}. Holm's levels: "
+            f"{FIVE_LEVEL:g} over the pairs with five seeds or more each, {FEWER_LEVEL:g} over the others."
+        )
+    notes += _not_compared("Not compared", target.not_compared)
+    title = f"{target.target}: {pairs} of rows compared"
+    return _ranking_table(title, notes, _PAIR_TESTS, target.pair_tests, detail=True)
 
 
 def _floors(ranking: Ranking) -> RankingTable:
@@ -113,75 +130,68 @@ def _p(value: float) -> str:
     return "< 0.0001" if value < 0.0001 else f"{value:.2g}"
 
 
-def _images(row: PairTest) -> str:
-    if row.images is None:
-        return "–"
-    return f"{_signed(row.images.low)} to {_signed(row.images.high)}"
+def _span(interval: Interval | None) -> str:
+    return "–" if interval is None else f"{_signed(interval.low)} to {_signed(interval.high)}"
 
 
 def _signed(fraction: float) -> str:
     return f"{100 * fraction:+.2f}".replace("-", "−").replace("+0.00", "0.00").replace("−0.00", "0.00")
 
 
-def _seeds(seeds: Sequence[int]) -> str:
-    return ", ".join(str(seed) for seed in seeds) if len(seeds) <= 5 else f"{len(seeds)} seeds"
+def _margin(test: PairTest) -> str:
+    return "–" if test.margin is None else f"{100 * test.margin:g} %"
 
 
-_COMPARISONS: tuple[Column[PairTest], ...] = (
-    Column("higher mean", "the row with the higher mean over the shared seeds", lambda row: row.better, False),
-    Column("lower mean", "the other row", lambda row: row.other, False),
+_PAIR_TESTS: tuple[Column[PairTest], ...] = (
+    Column("fewer errors", "the row with the lower mean of ln(error)", lambda test: test.better, False),
+    Column("more errors", "the other row", lambda test: test.other, False),
     Column(
-        "difference",
-        "in percentage points, paired by seed, 95 % Student interval: how other seeds would come out",
-        lambda row: points(row.difference),
+        "outcome",
+        "better: significant over the seeds, and a bootstrap over images and seeds excludes zero; on these images: the "
+        "first alone; equivalent: two one-sided tests within 10 % of the dense network's error; else unknown",
+        lambda test: test.outcome,
+        False,
+    ),
+    Column("points", "difference of mean test top-1", lambda test: _signed(test.difference)),
+    Column(
+        "other seeds", "95 % interval of the difference: how other seeds would come out", lambda t: _span(t.interval)
     ),
     Column(
-        "other test images",
-        "95 % interval of the difference for these trained networks when the test images are drawn again (paired "
-        "bootstrap, 1,000 times, of the correct bits averaged over the shared seeds)",
-        _images,
+        "other images",
+        "95 % interval when test images and seeds are drawn again (1,000 times), of pairs that seeds tell apart",
+        lambda test: _span(test.images),
     ),
-    Column("p", "of the paired t-test by seed", lambda row: _p(row.p)),
-    Column("p, Holm", "corrected for all pairs at this target", lambda row: _p(row.p_holm)),
-    Column("seeds", "seeds that both have, from the same dense networks", lambda row: _seeds(row.seeds)),
-    Column("verdict", "better where the corrected p is below 0.05", lambda row: row.verdict, False),
+    Column("errors", "error rate of the first over that of the other", lambda test: f"{test.ratio:.2f}×"),
+    Column("p, Holm", "of the moderated t-test, corrected for its family of pairs", lambda test: _p(test.p_holm)),
+    Column("equivalent within", "of the dense network's error: 5 %, 10 % or neither", _margin),
+    Column("seeds", "of each", lambda test: f"{test.seeds[0]}, {test.seeds[1]}"),
 )
 
 _AREAS: tuple[Column[Area], ...] = (
     Column("method", "with what sets it apart", lambda row: f"{row.label}{' (control)' if row.control else ''}", False),
     Column(
         "rank",
-        "1 + the number of methods with a significantly larger area (paired t-test by seed, Holm's correction)",
-        lambda row: place_text(row.place),
+        "from 1 + the methods with a significantly larger area, as at one target",
+        lambda row: "control" if row.rank is None and row.control else "–" if row.rank is None else rank_text(row.rank),
     ),
     Column("mean top-1 over log size", "with its 95 % Student interval over seeds", lambda row: percent(row.area)),
     Column("seeds", "seeds with a run at every target", lambda row: str(row.area.n)),
 )
 
-_AGENT_GAIN_NOTES = (
-    "Each search that an agent guides beside the same search with actions drawn by lot: the difference is what the "
-    "agent adds, whatever its sign. p is that of one paired t-test by seed, not corrected.",
-)
-_ADDITIONS: tuple[Column[AgentGain], ...] = (
-    Column("target", "the target", lambda row: row.target, False),
-    Column("with the agent", "the row", lambda row: row.label, False),
-    Column("by lot", "its counterpart", lambda row: row.counterpart, False),
+_AGENT_GAINS: tuple[Column[AgentGain], ...] = (
+    Column("target", "the target", lambda gain: gain.target, False),
+    Column("with the agent", "the row", lambda gain: gain.label, False),
+    Column("by lot", "its counterpart", lambda gain: gain.counterpart, False),
     Column(
         "the agent adds",
-        "percentage points of test top-1, paired by seed, 95 % Student interval",
-        lambda row: "–" if row.difference is None else points(row.difference),
+        "percentage points of mean test top-1",
+        lambda gain: "–" if gain.difference is None else _signed(gain.difference),
     ),
-    Column("p", "of the paired t-test by seed, not corrected", lambda row: "–" if row.p is None else _p(row.p)),
+    Column("other seeds", "95 % interval of it", lambda gain: _span(gain.interval)),
+    Column("p", "of the moderated t-test, not corrected", lambda gain: "–" if gain.p is None else _p(gain.p)),
+    Column("seeds", "of each", lambda gain: f"{gain.seeds[0]}, {gain.seeds[1]}"),
     Column(
-        "seeds",
-        "seeds that both have, from the same dense networks",
-        lambda row: "0" if row.difference is None else str(row.difference.n),
-    ),
-    Column(
-        "what differs",
-        "whether the two differ in the agent alone",
-        lambda row: "the agent alone" if row.same_search else "more than the agent: random-search stands in",
-        False,
+        "same network", "seeds on which both ended in the same network, bit by bit", lambda gain: str(gain.identical)
     ),
 )
 

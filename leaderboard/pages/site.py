@@ -7,7 +7,7 @@ script included (once). Text from records and plugins is escaped by jinja2, insi
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
@@ -16,6 +16,7 @@ from typing import Any
 import jinja2
 from markupsafe import Markup, escape
 
+from bench.leaderboard.board.evidence import Evidence
 from bench.leaderboard.pages.blocks import Block, Fold, Link, Plot, ReportPlan
 from bench.leaderboard.pages.collect import gather
 from bench.leaderboard.pages.details import reward_points
@@ -38,7 +39,12 @@ _STATIC = ("style.css", "plots.js", "page.js")
 _HOME = Link("Leaderboard", INDEX)
 
 
-def write_leaderboard(records: Iterable[Record], unreadable: Iterable[Unreadable], out: Path) -> Path:
+def write_leaderboard(
+    records: Iterable[Record],
+    unreadable: Iterable[Unreadable],
+    out: Path,
+    evidence: Mapping[str, Evidence] | None = None,
+) -> Path:
     """Writes the leaderboard and removes pages of tracks, methods and runs that are gone; other files in `out` stay.
 
     Args:
@@ -46,6 +52,7 @@ def write_leaderboard(records: Iterable[Record], unreadable: Iterable[Unreadable
             and kept without most of their curves, so that a generator needs little memory.
         unreadable: files that could not be read as records, listed with the reason; asked for after the records.
         out: the folder, made if need be.
+        evidence: by run id, what lies beside a record; None: nothing is known of that.
 
     Returns:
         The path of `index.html`.
@@ -60,7 +67,7 @@ def write_leaderboard(records: Iterable[Record], unreadable: Iterable[Unreadable
     for record in records:
         folder.write(run_page(record.run_id), pages.run(record, has_track_page=record.track not in claimed))
         by_id[record.run_id] = record.model_copy(update={"curve": reward_points(record)})
-    material = gather(claims, by_id.values(), unreadable)
+    material = gather(claims, by_id.values(), unreadable, evidence)
     board, found = material.board, material.verdicts
     tracks = {track.name for track in board.tracks}
 

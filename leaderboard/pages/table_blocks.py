@@ -11,6 +11,7 @@ from bench.leaderboard.pages.column import Column
 from bench.leaderboard.pages.columns import columns, heading
 from bench.leaderboard.pages.details import RowDetails, row_details
 from bench.leaderboard.pages.links import method_page, run_page
+from bench.leaderboard.pages.rank_plots import matrix_rows, pair_matrix, rank_bars
 from bench.leaderboard.pages.ranking_columns import RankingTable, ranking_tables
 from bench.records.record import Record
 
@@ -30,13 +31,15 @@ def table_blocks(
 ) -> tuple[Block, ...]:
     """Everything about one table of a track, in the order of reading."""
     shown = columns(table, track.ranked)
-    blocks: list[Block] = [
+    blocks: list[Block] = list(_pictures(table))
+    blocks.append(
         Plot(
-            "Test accuracy over MACs; the numbers are in the table below.",
+            "Test accuracy over MACs in the region of the pruned networks; controls are dotted, the dense network is "
+            "the dashed line. The numbers are in the table below.",
             plot.accuracy(table, colour),
             shows="accuracy",
         )
-    ]
+    )
     ranking = ranking_tables(table)
     blocks += [_ranking_table(ranking_table) for ranking_table in ranking if not ranking_table.detail]
     if table.rows:
@@ -69,6 +72,22 @@ def table_blocks(
         blocks += _detail_blocks(table, detailed, colour)
     blocks.append(Fold("The command of every row", (_command_table(every),)))
     return tuple(blocks)
+
+
+def _pictures(table: Table) -> Iterable[Block]:
+    """Rank intervals and the matrix of pairs, target by target."""
+    for target in table.ranking.targets:
+        rows = table.at(target.target)
+        pictures: list[Block] = []
+        if (bars := rank_bars(rows)) is not None:
+            ranked = sum(row.rank is not None for row in rows)
+            caption = "The ranks that each method may have, the best mean on top; pale: fewer than five seeds."
+            pictures.append(Plot(f"{target.target}. {caption}", bars, 80 + 28 * ranked))
+        if (matrix := pair_matrix(target)) is not None:
+            caption = "Each row against each column; the numbers on hover, and in the table further down."
+            pictures.append(Plot(f"{target.target}. {caption}", matrix, 170 + 28 * matrix_rows(target)))
+        if pictures:
+            yield Fold(f"Who is better than whom at {target.target}", tuple(pictures), open=True)
 
 
 def _ranking_table(ranking_table: RankingTable) -> Fold:
@@ -120,7 +139,9 @@ def _method_cell(row: Row) -> Cell:
         row.method,
         sort=row.label,
         href=method_page(row.method),
-        detail=row.variant,
+        detail=", ".join(
+            filter(None, (row.variant, f"the same networks: {', '.join(row.twins)}" if row.twins else ""))
+        ),
         mark="control" if row.control else "",
     )
 

@@ -1,9 +1,9 @@
 """The plan of a report: which blocks say what, made from a board. The pages and the W&B report both draw it."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 
-from bench.leaderboard.board.board import Board, TrackSummary
+from bench.leaderboard.board.board import Board, Table, TrackSummary
 from bench.leaderboard.pages import plots as plot
 from bench.leaderboard.pages.blocks import (
     Block,
@@ -12,6 +12,7 @@ from bench.leaderboard.pages.blocks import (
     ColumnHead,
     Facts,
     Link,
+    Plot,
     ReportPlan,
     Section,
     TableBlock,
@@ -20,6 +21,7 @@ from bench.leaderboard.pages.blocks import (
 )
 from bench.leaderboard.pages.columns import heading
 from bench.leaderboard.pages.links import CLAIMS, claim_href, method_page, run_page, track_page
+from bench.leaderboard.pages.sentences import leads
 from bench.leaderboard.pages.table_blocks import table_blocks, text_cell
 from bench.leaderboard.verdicts.verdict_columns import COLUMNS
 from bench.leaderboard.verdicts.verdicts import ClaimVerdict
@@ -44,7 +46,12 @@ def track_plan(
         records: by run id; without them cost by phase and widths by layer are left out.
     """
     left_out = len(track.left_out)
-    intro: list[Block] = [Text(track.text)] if track.text else []
+    intro: list[Block] = [
+        Text(f"{f'{heading(table)}: ' if len(track.tables) > 1 and i == 0 else ''}{sentence}", lead=True)
+        for table, lead in zip(track.tables, leads(track), strict=True)
+        for i, sentence in enumerate(lead.sentences)
+    ]
+    intro += [Text(track.text)] if track.text else []
     facts = (*track.facts.items(), ("runs", str(track.runs)), ("left out", str(left_out)))
     intro.append(Facts(tuple(facts)))
     if not track.ranked:
@@ -57,6 +64,7 @@ def track_plan(
         Section(heading(table), section_anchor(number), table_blocks(track, table, colour, records or {}))
         for number, table in enumerate(track.tables, start=1)
     ]
+    sections += _over_budget(track, colour)
     own = [verdict for verdict in verdicts if verdict.claim.base == track.name]
     if own:
         text = Text(
@@ -66,6 +74,19 @@ def track_plan(
     if track.left_out:
         sections.append(Section("Left out", "left-out", (Text("Runs that no row counts."), _left_out_table(track))))
     return ReportPlan(track.name, tuple(intro), tuple(sections))
+
+
+def _over_budget(track: TrackSummary, colour: Mapping[str, str]) -> list[Section]:
+    """Accuracy over budget, where rows of a kind were run at several."""
+    by_kind: dict[tuple[str, str, str], list[Table]] = defaultdict(list)
+    for table in track.tables:
+        by_kind[table.kind, table.budget_unit, table.device_class].append(table)
+    plots = [
+        Plot(f"{kind.capitalize()}, {device}: test accuracy over the budget, 95 % intervals over seeds.", figure)
+        for (kind, _, device), tables in by_kind.items()
+        if (figure := plot.over_budget(tables, colour)) is not None
+    ]
+    return [Section("Accuracy over budget", "over-budget", tuple(plots))] if plots else []
 
 
 def overview_plan(board: Board, verdicts: Sequence[ClaimVerdict] = (), methods: Sequence[TableRow] = ()) -> ReportPlan:
@@ -84,10 +105,8 @@ def overview_plan(board: Board, verdicts: Sequence[ClaimVerdict] = (), methods: 
                 "records of runs."
             ),
         )
+        sections.append(Section("What is known", "findings", (_finding_table(board),)))
         sections.append(Section("Tracks", "tracks", (_track_table(board),)))
-        if (best := _best_table(board)) is not None:
-            text = "The methods that no other is significantly better than, where two or more are compared."
-            sections.append(Section("First ranks", "best", (Text(text), best)))
     else:
         intro = (
             Text("There are no records yet. Make some, then write this page again:"),
@@ -193,35 +212,25 @@ def _track_table(board: Board) -> TableBlock:
     return TableBlock("tracks", heads, rows)
 
 
-def _best_table(board: Board) -> TableBlock | None:
-    """Who shares the first rank at each target; None where nothing is ranked."""
-    heads = (
-        ColumnHead("track"),
-        ColumnHead("table", "what the rows that are compared share"),
-        ColumnHead("target"),
-        ColumnHead("first rank", "1 + the number of methods that are significantly better; ties share it"),
-        ColumnHead("ranked", "rows with a rank at this target", numeric=True),
+def _finding_table(board: Board) -> TableBlock:
+    """What each table of each track says."""
+    heads = (ColumnHead("track"), ColumnHead("table", "what the rows that are compared share"), ColumnHead("finding"))
+    rows = tuple(
+        TableRow(
+            (
+                Cell(
+                    track.name,
+                    href=f"{track_page(track.name)}#{section_anchor(number)}",
+                    mark="saturated" if lead.saturated else "" if track.ranked else "not ranked",
+                ),
+                Cell(heading(table)),
+                Cell(" ".join(lead.sentences)),
+            )
+        )
+        for track in board.tracks
+        for number, (table, lead) in enumerate(zip(track.tables, leads(track), strict=True), start=1)
     )
-    rows = []
-    for track in board.tracks:
-        for number, table in enumerate(track.tables, start=1):
-            for target in table.targets:
-                placed = [row for row in table.at(target) if row.place is not None]
-                first = [row for row in placed if row.place is not None and row.place.rank == 1]
-                if len(placed) < 2:
-                    continue
-                names = ", ".join(
-                    f"{row.label} (provisional)" if row.place and row.place.provisional else row.label for row in first
-                )
-                cells = (
-                    Cell(track.name, href=f"{track_page(track.name)}#{section_anchor(number)}"),
-                    Cell(heading(table)),
-                    Cell(target),
-                    Cell(names),
-                    _count(len(placed)),
-                )
-                rows.append(TableRow(cells))
-    return TableBlock("first ranks", heads, tuple(rows), filters=("track", "target")) if rows else None
+    return TableBlock("findings", heads, rows)
 
 
 def _count(number: int) -> Cell:

@@ -57,7 +57,8 @@ def _record(rng: random.Random, track: str, method: str, keep: float, seed: int)
         "target": f"macs={keep}",
         "seed": seed,
         "dense": _measured(0.9, 1_000_000, (1 << IMAGES) - 1),
-        "pruned": _measured(bits.bit_count() / IMAGES, int(1_000_000 * keep), bits),
+        "pruned": _measured(bits.bit_count() / IMAGES, int(1_000_000 * keep), bits)
+        | {"weights_sha256": f"{method}-{track}-{keep}-{seed}"},
         "ratios": {"macs": keep, "params": keep, "compression": 1 / keep, "filters_removed": 1 - keep},
         "layers": [
             {"name": f"conv{i}", "width_before": 64, "width_after": 32, "params": 100, "nonzero": 100, "macs": 1000}

@@ -1,5 +1,6 @@
 """The documentation builds without a warning, loads nothing from elsewhere, and names every command and public name."""
 
+import json
 import re
 import subprocess
 import sys
@@ -50,3 +51,18 @@ def test_no_page_loads_anything_from_elsewhere(site: Path) -> None:
     for page in site.glob("*.html"):
         found = [match.group(0) for match in loading.finditer(page.read_text()) if "canonical" not in match.group(0)]
         assert not found, page.name
+
+
+def test_every_committed_record_fits_the_published_schema_of_its_version(site: Path) -> None:
+    jsonschema = pytest.importorskip("jsonschema")
+    from bench.records.record import SCHEMA
+
+    schema = json.loads((site / "record.schema.json").read_text())
+    validator = jsonschema.Draft202012Validator(schema)
+    results = ROOT / "leaderboard" / "results"
+    records = [json.loads(path.read_text()) for path in sorted(results.glob("*/record.json"))[::40]]
+    current = [record for record in records if record["schema"] == SCHEMA]
+    for record in current:
+        assert not list(validator.iter_errors(record)), record["run_id"]
+    broken = {**(records[0]), "schema": SCHEMA, "seed": "three"}
+    assert list(validator.iter_errors(broken))

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from bench.leaderboard.board.comparable import digest
 from bench.records.record import Measured, Record
 
 MakeRecord = Callable[..., Record]
@@ -81,7 +82,11 @@ def _make(
             "device_class": device_class,
         },
     }
-    return Record.model_validate(record | fields)
+    record |= fields
+    if record["pruned"]:
+        # each run its own network, and one dense network a seed
+        record["pruned"]["weights_sha256"] = digest([method, target, seed, record["config"], record["run_id"]])
+    return Record.model_validate(record)
 
 
 def _measured(top1: float, macs: int, milliseconds: tuple[float, float]) -> dict[str, Any]:
@@ -233,7 +238,9 @@ def _record(
             "track_fields": fields,
             "target": target,
             "seed": seed,
-            "pruned": _scored(plain.pruned, right),
+            "pruned": _scored(plain.pruned, right).model_copy(
+                update={"weights_sha256": f"{method}-{track}-{target}-{seed}"}
+            ),
             "ratios": plain.ratios.model_copy(update={"macs": ratio}),
         }
     )

@@ -7,8 +7,8 @@ After a change that is meant to change results, raise `bench.specs.run.PROTOCOL`
 
     python tests/runner/test_protocol.py
 
-On a machine that is not there yet, the same command adds its bits and leaves the numbers. While no result of the present
-number is committed, `--afresh` writes all of it without raising the number.
+On a machine that is not there yet, the same command adds its bits and leaves the numbers. While no result of the
+present number is committed, `--afresh` writes all of it without raising the number.
 """
 
 import json

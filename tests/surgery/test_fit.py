@@ -100,6 +100,26 @@ def test_global_scope_draws_one_threshold(resnet):
     assert max(lost.values()) - min(kept.values()) < 0.5
 
 
+def test_a_global_ranking_leaves_every_group_the_floor(resnet):
+    dense, full = resnet.cost.macs(resnet.widths), resnet.widths
+    last = list(full)[-1]
+    ranking = {group.name: torch.rand(group.width) - 9 * (group.name == last) for group in resnet}
+    bare = widths(fit(resnet, 0.5 * dense, ranking=ranking, scope="global", floor=0))
+    assert bare[last] < 0.1 * full[last]
+    for floor, options in ((0.1, {}), (0.25, {"floor": 0.25})):
+        kept = widths(fit(resnet, 0.5 * dense, ranking=ranking, scope="global", **options))
+        assert all(kept[name] >= floor * full[name] for name in full)
+        assert kept[last] <= np.ceil(floor * full[last])
+        assert abs(resnet.cost.macs(kept) / dense - 0.5) < 0.01
+
+
+def test_a_floor_above_the_target_is_refused_with_what_to_change(resnet):
+    amount = 0.05 * resnet.cost.macs(resnet.widths)
+    with pytest.raises(NotPrunable, match="with 50% of the channels in each of .*a lower floor"):
+        fit(resnet, amount, scope="global", floor=0.5)
+    assert fit(resnet, amount, scope="uniform", floor=0.5)  # where it has no part
+
+
 def test_groups_that_are_not_ranked_stay_whole(groups):
     keep = fit(groups, 0.7 * groups.cost.macs(groups.widths), ranking={"conv2": torch.rand(5)})
     assert set(keep) == {"conv2"}
@@ -130,6 +150,7 @@ def test_small_enough_is_kept_whole_and_too_small_is_refused(groups):
         ({"ratios": {"conv1": float("nan")}}, r"conv1.*nan"),
         ({"ratios": {"conv1": 1.0}, "scope": "global"}, "uniform"),
         ({"scope": "local"}, "local"),
+        ({"scope": "global", "floor": 1.5}, r"floor is 1.5.*0 to 1"),
     ],
 )
 def test_arguments_that_do_not_fit_are_refused(groups, arguments, message):

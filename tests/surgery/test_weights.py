@@ -2,6 +2,8 @@
 
 import pytest
 import torch
+from torch import nn
+from torch.nn.utils import parametrizations
 
 from bench.errors import SurgeryError
 from bench.surgery import WeightMasks, remove
@@ -24,6 +26,64 @@ def test_covers_weights_and_biases_of_convolutions_and_linear_layers(build):
     assert masks.remaining() == masks.total
     masks.set({"fc.bias": torch.tensor([True, False, False, True])})
     assert masks.total - masks.remaining() == 2
+
+
+class Mixed(nn.Module):
+    """Weights in all the places where they are found: attention, a recurrent layer, parametrised and bare ones."""
+
+    def __init__(self):
+        super().__init__()
+        self.attention = nn.MultiheadAttention(8, 2, batch_first=True)
+        self.norm = nn.LayerNorm(8)
+        self.lstm = nn.LSTM(8, 4, batch_first=True)
+        self.mix = nn.Parameter(torch.randn(4, 5))
+        self.scale = nn.Parameter(torch.ones(5))
+        self.fc = parametrizations.weight_norm(nn.Linear(5, 3))
+        self.out = parametrizations.spectral_norm(nn.Linear(3, 2))
+
+    def forward(self, x):
+        x = self.norm(self.attention(x, x, x)[0])
+        return self.out(self.fc(self.lstm(x)[0] @ self.mix * self.scale))
+
+
+def test_every_parameter_of_two_dimensions_is_covered_with_its_biases():
+    network = Mixed()
+    masks = WeightMasks(network)
+    assert {name for name, p in network.named_parameters() if p.dim() > 1} <= set(masks.masks)
+    assert {"attention.in_proj_bias", "lstm.bias_hh_l0", "fc.bias", "out.bias"} <= set(masks.masks)
+    assert masks.left_out == {
+        "scale": "of one dimension, in Mixed",
+        "norm.weight": "of one dimension, in LayerNorm",
+        "norm.bias": "of one dimension, in LayerNorm",
+    }
+    assert masks.why_left_out() == "of one dimension, in Mixed (1x); of one dimension, in LayerNorm (2x)"
+    assert masks.total + 5 + 8 + 8 == sum(p.numel() for p in network.parameters())
+
+
+def test_masks_of_all_kinds_hold_in_forward_and_backward():
+    network = Mixed()
+    masks = WeightMasks(network)
+    masks.set(masks.highest(scores_of(masks), 60))
+    with masks.forward_weights(straight_through=False):
+        outputs = network(torch.randn(2, 6, 8))
+        assert outputs.isfinite().all()
+        outputs.sum().backward()
+        assert not network.attention.in_proj_weight[~masks.masks["attention.in_proj_weight"]].any()
+    assert not network.lstm.weight_hh_l0.grad[~masks.masks["lstm.weight_hh_l0"]].any()
+
+
+@pytest.mark.parametrize("norm", [parametrizations.weight_norm, nn.utils.weight_norm])
+@pytest.mark.parametrize("dim", [0, 1, None])
+@pytest.mark.parametrize("scope", ["global", "uniform"])
+def test_weight_normalisation_never_divides_by_zero(norm, dim, scope):
+    network = nn.Sequential(norm(nn.Linear(6, 4), dim=dim), nn.Linear(4, 2))
+    masks = WeightMasks(network)
+    masks.set(masks.highest(scores_of(masks), 12, scope))
+    masks.apply_()
+    assert network(torch.randn(3, 6)).isfinite().all()
+    direction = next(name for name in masks.masks if name.endswith(("original1", "weight_v")))
+    with pytest.raises(SurgeryError, match=f"{direction}.*Keep one entry or more"):
+        masks.set({direction: torch.zeros(4, 6, dtype=torch.bool)})
 
 
 def test_apply_zeroes(build):

@@ -1,6 +1,7 @@
 """One method under check: its settings, and runs of it on small tracks in stores that are thrown away.
 
-The tracks are the TOML files of this folder, cut to a few images. A run asked for twice is made once: checks share
+The tracks are the TOML files of this folder, cut to a few images. Most checks are on one of them: LeNet-5, or the first
+that has what the method needs, or the network that the user names. A run asked for twice is made once: checks share
 them. Nothing here judges; that is what the checks do.
 """
 
@@ -13,25 +14,30 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from bench.checks.method.toy_networks import Narrow, Unprunable
+from bench.checks.method.toy_networks import Narrow, Residual, Unprunable
 from bench.data.base import Images, dataset
 from bench.data.splits import Data, split_images
-from bench.networks.base import Network
+from bench.errors import UsageError
+from bench.networks.base import Network, NetworkSpec
+from bench.networks.registry import network as network_named
 from bench.plugins import registered
 from bench.records.record import Record
 from bench.records.store import Store
 from bench.runner.inputs import Device, with_inputs
-from bench.runner.jobs import Job, RunRequest, make_plan
+from bench.runner.jobs import Job, settings_of
+from bench.runner.needs import unmet_need
 from bench.runner.run import Workplace, data_key, execute
 from bench.specs.budget import Unit
 from bench.specs.run import RunSpec
 from bench.specs.target import Target
 from bench.specs.track import Track, load_track
+from bench.surgery.trace import trace_groups
 from bench.trial.method import Method
 
-__all__ = ["Case", "CheckFailed", "DoesNotApply", "check_track"]
+__all__ = ["Case", "CheckFailed", "DoesNotApply", "check_track", "known_networks", "network_track"]
 
-_IMAGES = {"digits": (500, 100), "digits-rgb": (42, 10)}  # stored training and test images that are used
+_IMAGES = {"digits": (500, 100), "digits-rgb": (26, 10)}  # stored training and test images that are used
+_DEFAULTS = ("lenet5", "residual")
 
 
 class CheckFailed(Exception):
@@ -43,8 +49,46 @@ class DoesNotApply(Exception):
 
 
 def check_track(name: str) -> Track:
-    """One of the kit's own tracks: `lenet5`, `vgg16` or `resnet20`."""
+    """One of the kit's own tracks: `lenet5`, `residual`, `vgg16` or `resnet20`."""
     return load_track(str(files("bench.checks.method") / f"{name}.toml"))
+
+
+@contextmanager
+def known_networks() -> Iterator[None]:
+    """Inside, the kit's own networks are known by their names."""
+    with ExitStack() as stack:
+        for network in (Narrow, Residual, Unprunable):
+            stack.enter_context(registered("bench.networks", "bench.networks", Network, network))
+        yield
+
+
+def network_track(network: str) -> Track:
+    """The kit's own track of a network, else one of a few digits, grey or in colour as the network is known for.
+
+    Raises:
+        UsageError: there is no such network.
+    """
+    own = {track.network: track for track in map(check_track, ("lenet5", "residual", "vgg16", "resnet20"))}
+    if network in own:
+        return own[network]
+    with known_networks():
+        grey = network_named(network).input.channels == 1
+    fields = {"name": network.replace(":", "-"), "network": network, "dataset": "digits" if grey else "digits-rgb"}
+    return check_track("residual" if grey else "resnet20").model_copy(update=fields)
+
+
+def _main_track(method: type[Method], network: str | None) -> Track:
+    """The track of most checks.
+
+    Raises:
+        UsageError: no such network, or it lacks what the method needs.
+    """
+    tracks = [check_track(name) for name in _DEFAULTS] if network is None else [network_track(network)]
+    with known_networks():
+        missing = [unmet_need(method, track) for track in tracks]
+    if None in missing:
+        return tracks[missing.index(None)]
+    raise UsageError(f"{missing[-1]} Give a network that has it: bench check {method.name} --network NAME.")
 
 
 class _SmallWorkplace(Workplace):
@@ -70,10 +114,13 @@ class Case:
         method: the class; it need not be installed.
         settings: `KEY=VALUE` each.
         folder: an empty folder for the stores.
+        network: name of the network of most checks; None: LeNet-5, or one that the method can run on.
     """
 
-    def __init__(self, method: type[Method], settings: tuple[str, ...], folder: Path) -> None:
-        self.method = method
+    def __init__(
+        self, method: type[Method], settings: tuple[str, ...], folder: Path, network: str | None = None
+    ) -> None:
+        self.method, self.network = method, network
         self.settings, self.folder = settings, folder
         self._workplaces = [_SmallWorkplace(Store(folder / name), folder / "data") for name in ("first", "second")]
         self._records: dict[tuple[str, bool], Record] = {}
@@ -85,9 +132,27 @@ class Case:
         Raises:
             UsageError: one is unknown or wrong.
         """
-        request = RunRequest(methods=(self.method.name,), targets=(str(self.target(0.5)),), settings=self.settings)
-        with registered("bench.methods", "bench.methods", Method, self.method):
-            return make_plan(request)[0].spec.config
+        return settings_of({self.method.name: self.method}, self.settings)[self.method.name]
+
+    @cached_property
+    def track(self) -> Track:
+        """Where most checks run the method.
+
+        Raises:
+            UsageError: no such network, or it lacks what the method needs.
+        """
+        return _main_track(self.method, self.network)
+
+    @cached_property
+    def one_channel(self) -> Target:
+        """A target that the network of `track` meets with one channel left in every group, and with nothing larger."""
+        track, source = self.track, dataset(self.track.dataset)
+        with known_networks():
+            plugin = network_named(track.network)
+            spec = NetworkSpec(source.channels, source.size, source.classes)
+            groups = trace_groups(plugin.build(spec), spec.shape, track.prunable or plugin.prunable)
+        least = groups.cost.macs(dict.fromkeys(groups.widths, 1)) / groups.cost.macs(groups.widths)
+        return Target("macs", round(least * 1.005, 6))
 
     def target(self, ratio: float) -> Target:
         """The target for a size, in the measure that fits the method's kind."""
@@ -147,8 +212,7 @@ class Case:
     def _registered(self, method: type[Method]) -> Iterator[None]:
         with ExitStack() as stack:
             stack.enter_context(registered("bench.methods", "bench.methods", Method, method))
-            for network in (Narrow, Unprunable):
-                stack.enter_context(registered("bench.networks", "bench.networks", Network, network))
+            stack.enter_context(known_networks())
             yield
 
     def finished(self, track: Track, target: Target, **how: Any) -> Record:

@@ -11,6 +11,7 @@ from typing import get_args, get_type_hints
 
 import bench
 from bench.checks.method.case import Case, CheckFailed
+from bench.runner.needs import NEEDS
 from bench.trial.method import Config, Method, Observer
 
 __all__ = ["declarations", "importable", "observers", "public_names", "settings"]
@@ -32,6 +33,8 @@ def declarations(case: Case) -> str:
         allowed = get_args(get_args(hints[name])[0])
         if getattr(method, name) not in allowed:
             raise CheckFailed(f"{name} is {getattr(method, name)!r}. Use one of {', '.join(map(repr, allowed))}.")
+    if unknown := [need for need in method.needs if need not in NEEDS]:
+        raise CheckFailed(f"needs holds {unknown[0]!r}, which nobody can check. Use {', '.join(map(repr, NEEDS))}.")
     if not (vars(method).get("__doc__") or "").strip():
         raise CheckFailed("the class has no docstring. Say what it does, its source, and where it deviates.")
     return f"{method.kind}, starts {method.starts}, fine-tuned by {method.finetunes}"

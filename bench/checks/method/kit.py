@@ -18,11 +18,12 @@ from rich.table import Table
 from bench.checks.method import declarations as contract
 from bench.checks.method import other_networks as networks
 from bench.checks.method import resume, runs
-from bench.checks.method.case import Case, CheckFailed, DoesNotApply
-from bench.runner.jobs import method_class
+from bench.checks.method.case import Case, CheckFailed, DoesNotApply, network_track
+from bench.runner.jobs import method_class, method_classes, settings_of
+from bench.runner.needs import unmet_need
 from bench.trial.method import Method
 
-__all__ = ["CHECKS", "CheckResult", "check_class", "check_method"]
+__all__ = ["CHECKS", "CheckResult", "check_class", "check_methods"]
 
 Check = Callable[[Case], str]
 
@@ -42,6 +43,7 @@ CHECKS: dict[str, Check] = {
     "one channel left": networks.one_channel_left,
     "one channel at start": networks.narrow,
     "nothing to prune": networks.nothing_to_prune,
+    "residual block": networks.residual_block,
     "residual network": networks.residual_network,
     "plain network": networks.vgg_network,
 }
@@ -66,23 +68,48 @@ class CheckResult:
     seconds: float
 
 
-def check_method(method: str, settings: tuple[str, ...] = ()) -> int:
-    """Checks an installed method: a line a check on standard error, the table on standard output.
+def check_methods(methods: tuple[str, ...], settings: tuple[str, ...] = (), network: str | None = None) -> int:
+    """Checks installed methods: a line a check on standard error, a table a method on standard output.
 
     Args:
-        method: its name.
-        settings: `KEY=VALUE` each.
+        methods: their names, or `all`.
+        settings: `KEY=VALUE` each, for every method that has it.
+        network: of most checks; None: LeNet-5, or the first of the kit's that has what the method needs. Of several
+            methods, those that need something else than the network has are left out, and named.
 
     Returns:
         0 when no check failed, else 1.
 
     Raises:
-        UsageError: no such method or setting, or a wrong value.
+        UsageError: no such method, setting or network, or a wrong value.
     """
-    found = method_class(method)
-    results = check_class(found, settings, _say)
-    Console().print(_table(found, results))
-    return int(any(result.outcome == "failed" for result in results))
+    names = tuple(method_classes()) if "all" in methods else tuple(dict.fromkeys(methods))
+    classes = {name: method_class(name) for name in names}
+    settings_of(classes, settings)  # a wrong setting is the user's, not the method's
+    track = None if network is None else network_track(network)
+    failed: dict[str, bool] = {}
+    for name, method in classes.items():
+        if track is not None and len(names) > 1 and (missing := unmet_need(method, track)):
+            print(f"{name}: left out: {missing}", file=sys.stderr, flush=True)
+            continue
+        own = tuple(word for word in settings if _concerns(word, method))
+        results = check_class(method, own, _say, network=network)
+        Console().print(_table(method, results))
+        failed[name] = any(result.outcome == "failed" for result in results)
+    if len(names) > 1:
+        wrong = [name for name, failing in failed.items() if failing]
+        print(
+            f"{len(wrong)} of {len(failed)} methods fail: {', '.join(wrong)}"
+            if wrong
+            else f"all {len(failed)} methods pass"
+        )
+    return int(any(failed.values()))
+
+
+def _concerns(setting: str, method: type[Method]) -> bool:
+    """Whether `KEY=VALUE` or `METHOD.KEY=VALUE` is for this method."""
+    owner, dot, field = setting.partition("=")[0].rpartition(".")
+    return owner == method.name if dot else field in method.Config.model_fields
 
 
 def check_class(
@@ -91,6 +118,7 @@ def check_class(
     ended: Callable[[CheckResult], None] = lambda _result: None,
     only: tuple[str, ...] | None = None,
     limit_seconds: float = LIMIT_SECONDS,
+    network: str | None = None,
 ) -> list[CheckResult]:
     """Checks a method, installed or not.
 
@@ -100,15 +128,18 @@ def check_class(
         ended: told each result as it comes.
         only: names of the checks to make, in the kit's order; None for all.
         limit_seconds: a check that takes longer is stopped and fails.
+        network: see `check_methods`.
 
     Raises:
-        UsageError: a setting is unknown or wrong.
+        UsageError: a setting or the network is unknown or wrong, or the network lacks what the method needs.
     """
     results = []
     with tempfile.TemporaryDirectory(prefix="bench-check-") as folder:
-        case = Case(method, settings, Path(folder))
+        case = Case(method, settings, Path(folder), network)
         if settings:
             _ = case.config  # a wrong setting is the user's, not the method's
+        if network is not None:
+            _ = case.track
         for name, check in CHECKS.items():
             if only is None or name in only:
                 results.append(_result(name, check, case, limit_seconds))

@@ -21,7 +21,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar
 
-from bench.checks.method.case import Case, CheckFailed, check_track
+from bench.checks.method.case import Case, CheckFailed
 from bench.journal.codec import encode
 from bench.journal.protocol import Call, Checkpoint, Journal, JournalRefused, Resumable, State
 from bench.measure.network import tensors_sha256
@@ -98,7 +98,7 @@ def watched(case: Case, spec: RunSpec, stop: Stop | None = None) -> Watched:
         return Watched(None, tuple(seen))
 
 
-def take_up_elsewhere(case: Case, track: str, target: Target) -> Watched:
+def take_up_elsewhere(case: Case, target: Target) -> Watched:
     """Takes up what was stopped of a run, to its end, in a new process with another seed for hashes.
 
     Raises:
@@ -113,7 +113,7 @@ def take_up_elsewhere(case: Case, track: str, target: Target) -> Watched:
         "class": method.__qualname__,
         "settings": case.settings,
         "folder": str(case.folder),
-        "track": track,
+        "network": case.network,
         "target": str(target),
     }
     asked.write_text(json.dumps(question), encoding="utf-8")
@@ -241,8 +241,8 @@ def _answer(question: dict[str, Any]) -> dict[str, Any]:
     """Takes a run up and says what came of it."""
     module = _module(question["module"], question["file"])
     method = reduce(getattr, question["class"].split("."), module)
-    case = Case(method, tuple(question["settings"]), Path(question["folder"]))  # type: ignore[arg-type]
-    spec = case.spec(check_track(question["track"]), Target.parse(question["target"]))
+    case = Case(method, tuple(question["settings"]), Path(question["folder"]), question["network"])  # type: ignore[arg-type]
+    spec = case.spec(case.track, Target.parse(question["target"]))
     try:
         told = watched(case, spec)
     except JournalRefused as error:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from itertools import zip_longest
 
-from bench.checks.method.case import Case, CheckFailed, check_track
+from bench.checks.method.case import Case, CheckFailed
 from bench.checks.method.replay import Seen, Stop, Watched, take_up_elsewhere, watched
 from bench.journal.protocol import JournalRefused
 from bench.records.record import Record
@@ -28,7 +28,7 @@ def resume(case: Case) -> str:
     Every take-up but the last is in this process, where the class and its module are as the stopped run left them; the
     last is in a new process, where they are fresh.
     """
-    track, target = check_track("lenet5"), case.target(0.5)
+    track, target = case.track, case.target(0.5)
     spec = case.spec(track, target)
     undisturbed = watched(case, spec)
     assert undisturbed.record is not None
@@ -43,7 +43,7 @@ def resume(case: Case) -> str:
                 f"call {stop.call}, {_words(undisturbed.seen[stop.call])}, was stopped, and the run went on. Catch "
                 "bench.BudgetSpent or another error by its name, not everything."
             )
-    told = _taken_up(lambda: take_up_elsewhere(case, "lenet5", target), "in a fresh process")
+    told = _taken_up(lambda: take_up_elsewhere(case, target), "in a fresh process")
     _compare(undisturbed.seen, told.seen, whole=True)
     assert told.record is not None
     case.ended_well(told.record)

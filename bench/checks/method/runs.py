@@ -1,10 +1,10 @@
-"""Checks of runs on LeNet-5: repeatable, within the budget, at the target, and nothing behind the trial's back."""
+"""Checks of runs on one network: repeatable, within the budget, at the target, and nothing behind the trial's back."""
 
 from typing import Any
 
 import torch
 
-from bench.checks.method.case import Case, CheckFailed, check_track
+from bench.checks.method.case import Case, CheckFailed
 from bench.records.record import Measured, Record
 from bench.specs.budget import TRAINING, Unit
 from bench.specs.target import Target
@@ -20,7 +20,7 @@ _EXACT = 1 + 1e-9
 
 def determinism(case: Case) -> str:
     """The same spec gives bitwise the same network and the same ledger, with nothing shared between the runs."""
-    track, target = check_track("lenet5"), case.target(0.5)
+    track, target = case.track, case.target(0.5)
     first, second = case.finished(track, target), case.finished(track, target, again=True)
     hashes = [[each.weights_sha256 for each in _networks(record)] for record in (first, second)]
     if hashes[0][0] != hashes[1][0]:
@@ -35,7 +35,7 @@ def determinism(case: Case) -> str:
 
 def seeds(case: Case) -> str:
     """Another seed gives another network."""
-    track, target = check_track("lenet5"), case.target(0.5)
+    track, target = case.track, case.target(0.5)
     hashes = {_networks(case.finished(track, target, seed=seed))[1].weights_sha256 for seed in (0, 1)}
     if len(hashes) == 1:
         raise CheckFailed("seeds 0 and 1 give the same network. Do not set weights to constants or seeds to numbers.")
@@ -44,7 +44,7 @@ def seeds(case: Case) -> str:
 
 def targets(case: Case) -> str:
     """A half and a tenth of the network, within the track's tolerance."""
-    track = check_track("lenet5")
+    track = case.track
     wanted = dict.fromkeys((case.target(0.5), case.target(0.1)))
     return ", ".join(meets_target(case, track, target) for target in wanted)
 
@@ -73,7 +73,7 @@ def meets_target(case: Case, track: Track, target: Target) -> str:
 
 def budget_in_epochs(case: Case) -> str:
     """No more than the budget in dense epochs, no more than its share for searching, and the phases that must be."""
-    track = check_track("lenet5")
+    track = case.track
     for target in dict.fromkeys((case.target(0.5), case.target(0.1))):
         record = case.finished(track, target)
         dense, _ = _networks(record)
@@ -86,7 +86,7 @@ def budget_in_epochs(case: Case) -> str:
 
 def budget_in_seconds(case: Case) -> str:
     """A budget of device seconds that binds: half of what pruning and fine-tuning took before."""
-    track, target = check_track("lenet5"), case.target(0.5)
+    track, target = case.track, case.target(0.5)
     before = case.finished(track, target)
     took = before.ledger["total"].device_seconds - before.ledger["dense"].device_seconds
     amount = before.ledger["dense"].device_seconds + took / 2
@@ -123,7 +123,7 @@ def _check_phases(case: Case, record: Record, track: Track) -> None:
 
 def guarded(case: Case) -> str:
     """The method itself leaves nothing to find, and the same method with a step behind the trial's back is found."""
-    track, target = check_track("lenet5"), case.target(0.5)
+    track, target = case.track, case.target(0.5)
     record = case.run(track, target)
     if record.status == "invalid":
         raise CheckFailed(case.reason(record))

@@ -1,6 +1,7 @@
-"""Two networks made by hand for what no real one has: a group of one channel from the start, and nothing to prune.
+"""Small networks made by hand: one with what methods most often trip over, and two with what no real one has.
 
-They are known only inside `bench.checks.method.case.Case.run`; `bench list networks` does not show them.
+All have batch normalisation, so that methods which need it can be tried. They are known only inside
+`bench.checks.method.case.known_networks`; `bench list networks` does not show them.
 """
 
 import torch
@@ -8,7 +9,48 @@ from torch import Tensor, nn
 
 from bench.networks.base import Network, NetworkSpec
 
-__all__ = ["Narrow", "Unprunable"]
+__all__ = ["Narrow", "Residual", "Unprunable"]
+
+
+class _Residual(nn.Module):
+    """`[N, C, S, S]` -> `[N, classes]`: a stem of 16 channels, one block around it, 24 channels, a mean over places."""
+
+    def __init__(self, spec: NetworkSpec) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(spec.channels, 16, 3, stride=2, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(16)
+        self.relu1 = nn.ReLU()
+        self.conv1 = nn.Conv2d(16, 12, 3, padding=1, bias=False)
+        self.bn2 = nn.BatchNorm2d(12)
+        self.relu2 = nn.ReLU()
+        self.conv2 = nn.Conv2d(12, 16, 3, padding=1, bias=False)
+        self.bn3 = nn.BatchNorm2d(16)
+        self.relu3 = nn.ReLU()
+        self.conv3 = nn.Conv2d(16, 24, 3, stride=2, padding=1, bias=False)
+        self.bn4 = nn.BatchNorm2d(24)
+        self.relu4 = nn.ReLU()
+        self.fc = nn.Linear(24, spec.classes)
+
+    def forward(self, images: Tensor) -> Tensor:
+        maps = self.relu1(self.bn1(self.stem(images)))
+        inner = self.relu2(self.bn2(self.conv1(maps)))
+        maps = self.relu3(self.bn3(self.conv2(inner)) + maps)
+        return self.fc(self.relu4(self.bn4(self.conv3(maps))).mean((2, 3)))
+
+
+class Residual(Network):
+    """Batch normalisation and a residual add, which ties the stem to the block's last convolution.
+
+    MACs on 1x28x28: 16*9*14*14 + 2 * 16*12*9*14*14 + 16*24*9*7*7 + 24*10 = 875,184.
+    """
+
+    name = "check-residual"
+    summary = "a residual block with batch normalisation; for bench check"
+    reference = "made by hand"
+    input = NetworkSpec(channels=1, size=28, classes=10)
+
+    def construct(self, spec: NetworkSpec) -> nn.Module:
+        return _Residual(spec)
 
 
 class _Narrow(nn.Module):
@@ -17,13 +59,17 @@ class _Narrow(nn.Module):
     def __init__(self, spec: NetworkSpec) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(spec.channels, 1, 3)
+        self.bn1 = nn.BatchNorm2d(1)
         self.conv2 = nn.Conv2d(1, 8, 3)
+        self.bn2 = nn.BatchNorm2d(8)
         self.conv3 = nn.Conv2d(8, 8, 3)
+        self.bn3 = nn.BatchNorm2d(8)
         self.fc = nn.Linear(8, spec.classes)
 
     def forward(self, images: Tensor) -> Tensor:
-        maps = self.conv3(torch.relu(self.conv2(torch.relu(self.conv1(images)))))
-        return self.fc(torch.relu(maps).mean((2, 3)))
+        maps = torch.relu(self.bn1(self.conv1(images)))
+        maps = torch.relu(self.bn2(self.conv2(maps)))
+        return self.fc(torch.relu(self.bn3(self.conv3(maps))).mean((2, 3)))
 
 
 class Narrow(Network):
@@ -39,7 +85,7 @@ class Narrow(Network):
 
 
 class Unprunable(Network):
-    """One linear layer: its outputs are the classes, so that no channel may go."""
+    """One linear layer on normalised pixels: its outputs are the classes, so that no channel may go."""
 
     name = "check-unprunable"
     summary = "one linear layer; for bench check"
@@ -47,4 +93,5 @@ class Unprunable(Network):
     input = NetworkSpec(channels=1, size=28, classes=10)
 
     def construct(self, spec: NetworkSpec) -> nn.Module:
-        return nn.Sequential(nn.Flatten(), nn.Linear(spec.channels * spec.height * spec.width, spec.classes))
+        pixels = nn.Sequential(nn.BatchNorm2d(spec.channels), nn.Flatten())
+        return nn.Sequential(pixels, nn.Linear(spec.channels * spec.height * spec.width, spec.classes))

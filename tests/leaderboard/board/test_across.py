@@ -50,20 +50,19 @@ def test_methods_are_ranked_by_their_areas(make_record: MakeRecord) -> None:
     records = [
         *curve(make_record, "a", (0.9, 0.8, 0.6)),
         *curve(make_record, "b", (0.88, 0.8, 0.62)),  # the same area, by another way
-        *curve(make_record, "c", (0.9, 0.8, 0.5), control=True),
+        *curve(make_record, "c", (0.9, 0.8, 0.5)),
+        *curve(make_record, "d", (0.9, 0.8, 0.4), control=True),
     ]
     (across,) = summarise(records).tracks[0].tables[0].ranking.across
     assert (across.measure, across.targets) == ("macs", TARGETS)
-    assert [(row.label, row.place.rank) for row in across.rows[2:]] == [("c", 3)]
-    assert {row.label: (row.place.rank, row.place.tied) for row in across.rows[:2]} == {
-        "a": (1, True),
-        "b": (1, True),
-    }
+    assert [(row.label, row.rank.low, row.rank.high) for row in across.rows[2:3]] == [("c", 3, 3)]
+    assert {row.label: (row.rank.low, row.rank.high) for row in across.rows[:2]} == {"a": (1, 2), "b": (1, 2)}
+    assert [(row.label, row.rank) for row in across.rows[3:]] == [("d", None)]
     assert across.rows[0].area.mean == pytest.approx(0.775)
     assert across.rows[0].area.n == 5
     ranking_table = ranking_tables(summarise(records).tracks[0].tables[0])[0]
     assert ranking_table.title == "Across targets (macs=0.5, macs=0.25, macs=0.125)"
-    assert ranking_table.rows[2][:2] == ("c (control)", "3")
+    assert [row[:2] for row in ranking_table.rows[2:]] == [("c", "3"), ("d (control)", "control")]
 
 
 def test_a_method_that_lacks_a_target_or_seeds_is_left_out_with_the_reason(make_record: MakeRecord) -> None:

@@ -1,4 +1,4 @@
-"""What an agent adds: which row is its counterpart, and the difference whatever its sign."""
+"""What an agent adds: the same method by lot, whatever the sign, and nothing that stands in for it."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -9,18 +9,11 @@ from bench.leaderboard.board.comparable import digest
 from bench.leaderboard.board.comparison import AgentGain
 from bench.leaderboard.board.summary import summarise
 from bench.leaderboard.pages.ranking_columns import ranking_tables
-from bench.methods.cluster_rl import ClusterRL
-from bench.methods.entropy_rl import EntropyRL
-from bench.methods.random_search import RandomSearch
+from bench.leaderboard.pages.sentences import leads
 from bench.records.record import Record
-from bench.trial.method import Config
 
 MakeRecord = Callable[..., Record]
 NOISE = (0.002, -0.001, 0.0, 0.001, -0.002)
-
-
-def settings(config: type[Config], **changes: Any) -> dict[str, Any]:
-    return config(**changes).model_dump(mode="json")
 
 
 def runs(make_record: MakeRecord, method: str, config: dict[str, Any], top1: float, noise: Sequence[float] = NOISE):
@@ -36,75 +29,64 @@ def found(records: list[Record]) -> list[AgentGain]:
     return list(table.ranking.agent_gains)
 
 
-def test_the_same_search_by_lot_is_the_counterpart(make_record: MakeRecord) -> None:
+def test_the_same_method_by_lot_is_the_counterpart(make_record: MakeRecord) -> None:
     records = [
-        *runs(make_record, "entropy-rl", settings(EntropyRL.Config), 0.90, [2 * each for each in NOISE]),
-        *runs(make_record, "random-search", settings(RandomSearch.Config), 0.95),
-        *runs(make_record, "random-search", settings(RandomSearch.Config, reward="entropy"), 0.91),
+        *runs(make_record, "cluster-rl", {"agent": "ddpg", "grid": 20}, 0.90),
+        *runs(make_record, "cluster-rl", {"agent": "uniform", "grid": 20}, 0.91),
+        *runs(make_record, "cluster-rl", {"agent": "uniform", "grid": 5}, 0.95),
+        *runs(make_record, "random-search", {"agent": "uniform", "grid": 20}, 0.95),
     ]
-    (addition,) = found(records)
-    assert (addition.label, addition.counterpart) == ("entropy-rl", "random-search (reward=entropy)")
-    assert addition.same_search
-    assert addition.difference
-    assert addition.difference.mean == pytest.approx(-0.01)  # a loss is shown like a gain
-    # Differences -0.01 + NOISE: deviation sqrt(10 / 4) / 1000, t = 0.01 / (0.0015811 / sqrt(5)) = 14.142.
-    assert addition.p == pytest.approx(0.000145, rel=0.01)
+    (gain,) = found(records)
+    assert gain.label == "cluster-rl (agent=ddpg, grid=20)"
+    assert gain.counterpart == "cluster-rl (agent=uniform, grid=20)"
+    assert gain.difference == pytest.approx(-0.01)  # a loss is shown like a gain
+    assert gain.interval
+    assert gain.interval.low < -0.01 < gain.interval.high < 0
+    assert gain.p is not None
+    assert gain.p < 0.001
+    assert (gain.seeds, gain.identical) == ((5, 5), 0)
     (table,) = summarise(records).tracks[0].tables
     (ranking_table,) = [each for each in ranking_tables(table) if each.title == "What an agent adds"]
-    assert ranking_table.rows[0][:4] == ("macs=0.5", "entropy-rl", "random-search (reward=entropy)", "−1.00 ± 0.20")
-    assert ranking_table.rows[0][-1] == "the agent alone"
+    assert ranking_table.rows[0][3] == "−1.00"
 
 
-def test_settings_of_the_agent_do_not_matter_to_a_search_by_lot(make_record: MakeRecord) -> None:
+def test_another_method_by_lot_does_not_stand_in(make_record: MakeRecord) -> None:
     records = [
-        *runs(make_record, "cluster-rl", settings(ClusterRL.Config, sigma=0.3), 0.90),
-        *runs(make_record, "cluster-rl", settings(ClusterRL.Config, agent="uniform"), 0.89),
-        *runs(make_record, "cluster-rl", settings(ClusterRL.Config, agent="uniform", grid=5), 0.95),
-        *runs(make_record, "random-search", settings(RandomSearch.Config), 0.95),
+        *runs(make_record, "id-rl", {"agent": "online"}, 0.94),
+        *runs(make_record, "random-search", {"agent": "uniform"}, 0.90),
     ]
-    (addition,) = found(records)
-    assert addition.same_search
-    assert "agent=uniform" in addition.counterpart
-    assert "grid=20" in addition.counterpart
-    assert addition.difference
-    assert addition.difference.mean == pytest.approx(0.01)
+    (gain,) = found(records)
+    assert (gain.counterpart, gain.difference, gain.p) == ("", None, None)
+    (table,) = summarise(records).tracks[0].tables
+    (ranking_table,) = [each for each in ranking_tables(table) if each.title == "What an agent adds"]
+    assert ranking_table.rows == ()
+    assert "Nobody has run these by lot" in ranking_table.notes[1]
+    assert "id-rl" in ranking_table.notes[1]
 
 
-def test_random_search_stands_in_where_there_is_no_such_row(make_record: MakeRecord) -> None:
+def test_agent_and_lot_with_the_same_networks(make_record: MakeRecord) -> None:
+    records = runs(make_record, "cluster-rl", {"agent": "ddpg"}, 0.9)
+    by_lot = runs(make_record, "cluster-rl", {"agent": "uniform"}, 0.9)
+    records += [other.model_copy(update={"pruned": one.pruned}) for one, other in zip(records, by_lot, strict=True)]
+    track = summarise(records).tracks[0]
+    (row,) = track.tables[0].rows
+    assert row.label == "cluster-rl (agent=ddpg) = cluster-rl (agent=uniform)"
+    (gain,) = track.tables[0].ranking.agent_gains
+    assert (gain.difference, gain.identical, gain.seeds) == (0, 5, (5, 5))
+    said = " ".join(sentence for lead in leads(track) for sentence in lead.sentences)
+    assert "fewer than two methods" in said
+
+
+def test_few_seeds_give_a_difference_without_an_interval(make_record: MakeRecord) -> None:
     records = [
         *runs(make_record, "id-rl", {"agent": "online"}, 0.90),
-        *runs(make_record, "random-search", settings(RandomSearch.Config), 0.88),
+        *runs(make_record, "id-rl", {"agent": "uniform"}, 0.88, NOISE[2:3]),
     ]
-    (addition,) = found(records)
-    assert not addition.same_search
-    assert addition.counterpart == "random-search"
-    (table,) = summarise(records).tracks[0].tables
-    (ranking_table,) = [each for each in ranking_tables(table) if each.title == "What an agent adds"]
-    assert ranking_table.rows[0][-1] == "more than the agent: random-search stands in"
-
-
-def test_of_several_stand_ins_the_most_alike_is_taken(make_record: MakeRecord) -> None:
-    records = [
-        *runs(make_record, "mine", settings(RandomSearch.Config, agent="ddpg") | {"extra": 1}, 0.90),
-        *runs(make_record, "random-search", settings(RandomSearch.Config, reward="entropy"), 0.93),
-        *runs(make_record, "random-search", settings(RandomSearch.Config), 0.91),
-    ]
-    (addition,) = found(records)
-    assert (addition.counterpart, addition.same_search) == ("random-search (reward=accuracy)", False)
-
-
-def test_other_targets_and_too_few_seeds(make_record: MakeRecord) -> None:
-    rl = runs(make_record, "id-rl", {"agent": "online"}, 0.90)
-    elsewhere = [make_record(method="random-search", target="macs=0.1", config=settings(RandomSearch.Config))]
-    assert found(rl + elsewhere) == []
-    once = [make_record(method="random-search", config=settings(RandomSearch.Config), top1=0.88)]
-    (addition,) = found(rl + once)
-    assert addition.difference is not None
-    assert addition.difference.n == 1
-    assert addition.difference.mean == pytest.approx(rl[0].pruned.top1_test - 0.88)
-    assert (addition.difference.half_width, addition.p) == (None, None)
+    (gain,) = found(records)
+    assert gain.difference == pytest.approx(0.02)
+    assert (gain.interval, gain.p, gain.seeds) == (None, None, (5, 1))
 
 
 def test_methods_without_an_agent_are_not_asked(make_record: MakeRecord) -> None:
-    records = runs(make_record, "l1", {}, 0.9) + runs(make_record, "random-search", settings(RandomSearch.Config), 0.9)
+    records = runs(make_record, "l1", {}, 0.9) + runs(make_record, "random-search", {"agent": "uniform"}, 0.9)
     assert found(records) == []

@@ -1,4 +1,4 @@
-"""Ranks at a target, the pairs behind them, and what is not compared."""
+"""Rank intervals at a target, the pairs behind them, findings, and what is not compared."""
 
 from collections.abc import Callable, Sequence
 
@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 from bench.leaderboard.board.board import Table
+from bench.leaderboard.board.comparison import PairTest
+from bench.leaderboard.board.run_group import RunGroup
 from bench.leaderboard.board.summary import summarise
 from bench.leaderboard.pages.columns import columns
 from bench.leaderboard.pages.ranking_columns import ranking_tables
@@ -34,23 +36,40 @@ def ranks(table: Table, target: str = "macs=0.5") -> dict[str, str]:
 NOISE = (0.912, 0.905, 0.908, 0.915, 0.903)
 
 
-def test_methods_that_differ_by_noise_share_a_rank(make_record: MakeRecord) -> None:
+def less(amount: float, noise: Sequence[float] = NOISE) -> list[float]:
+    return [value - amount for value in noise]
+
+
+def only_pair(table: Table) -> PairTest:
+    (test,) = table.ranking.targets[0].pair_tests
+    return test
+
+
+def test_methods_that_differ_by_noise_share_their_ranks(make_record: MakeRecord) -> None:
     other = [value + change for value, change in zip(NOISE, (0.004, -0.003, 0.002, -0.004, 0.002), strict=True)]
     table = table_of(runs(make_record, "a", NOISE) + runs(make_record, "b", other))
-    assert ranks(table) == {"a": "1=", "b": "1="}
-    (comparison,) = table.ranking.targets[0].comparisons
-    assert comparison.verdict == "not told apart"
-    assert comparison.p > 0.05
+    assert ranks(table) == {"a": "1 to 2", "b": "1 to 2"}
+    assert only_pair(table).p > 0.05
+    finding = table.ranking.targets[0].finding
+    assert finding.wins == ()
+    assert set(finding.best) == {"a", "b"}
+    assert 0.002 < finding.margin_best < 0.02
+    assert 0.005 < finding.detectable < 0.03
 
 
-def test_two_points_better_on_every_seed_is_better(make_record: MakeRecord) -> None:
-    worse = runs(make_record, "b", [value - 0.02 for value in NOISE])
-    table = table_of(runs(make_record, "a", NOISE) + worse)
+def test_two_points_better_is_better(make_record: MakeRecord) -> None:
+    table = table_of(runs(make_record, "a", NOISE) + runs(make_record, "b", less(0.02)))
     assert ranks(table) == {"a": "1", "b": "2"}
-    (comparison,) = table.ranking.targets[0].comparisons
-    assert (comparison.better, comparison.other, comparison.verdict) == ("a", "b", "better")
-    assert comparison.difference.mean == pytest.approx(0.02)
-    assert comparison.seeds == (0, 1, 2, 3, 4)
+    test = only_pair(table)
+    assert (test.better, test.other, test.outcome) == ("a", "b", "better on these images")  # there are no bits
+    assert test.difference == pytest.approx(0.02)
+    assert 0 < test.interval.low < 0.02 < test.interval.high
+    # mean errors 9.14 % and 11.14 %
+    assert test.ratio == pytest.approx(0.82, abs=0.005)
+    assert test.seeds == (5, 5)
+    finding = table.ranking.targets[0].finding
+    assert finding.wins == (("a", "b", False),)
+    assert finding.best == ("a",)
 
 
 def test_ties_are_not_transitive(make_record: MakeRecord) -> None:
@@ -60,177 +79,145 @@ def test_ties_are_not_transitive(make_record: MakeRecord) -> None:
         *runs(make_record, "b", (0.900, 0.940, 0.935, 0.905, 0.945)),
         *runs(make_record, "c", (0.920, 0.9205, 0.9195, 0.9205, 0.9195)),
     ]
-    assert ranks(table_of(records)) == {"a": "1=", "b": "1=", "c": "2"}
+    assert ranks(table_of(records)) == {"a": "1 to 2", "b": "1 to 3", "c": "2 to 3"}
 
 
-def test_holm_takes_all_pairs_of_the_target(make_record: MakeRecord) -> None:
-    """The same difference, p about 0.02, is told apart among two methods and not among four."""
-    other = [value - change for value, change in zip(NOISE, (0.004, 0.009, 0.005, 0.001, 0.007), strict=True)]
-    two = runs(make_record, "a", NOISE) + runs(make_record, "b", other)
-    (alone,) = table_of(two).ranking.targets[0].comparisons
-    assert 0.01 < alone.p < 0.05
-    assert alone.p_holm == pytest.approx(alone.p)
-    crowd = [
-        run
-        for i in (1, 2)
-        for run in runs(make_record, f"x{i}", [v + 0.001 * i * (-1) ** s for s, v in enumerate(NOISE)])
+def test_controls_are_lines_of_reference_and_never_first(make_record: MakeRecord) -> None:
+    records = [
+        *runs(make_record, "random", NOISE, control=True),
+        *runs(make_record, "a", less(0.02)),
+        *runs(make_record, "b", less(0.04)),
     ]
-    table = table_of(two + crowd)
-    assert table.ranking.targets[0].pairs == 6
-    (found,) = [each for each in table.ranking.targets[0].comparisons if {each.better, each.other} == {"a", "b"}]
-    assert found.p == pytest.approx(alone.p)
-    assert found.p_holm == pytest.approx(6 * alone.p)
-    assert set(ranks(table).values()) == {"1="}
+    table = table_of(records)
+    assert [row.label for row in table.rows] == ["a", "b", "random"]
+    assert ranks(table) == {"a": "1", "b": "2", "random": "control"}
+    assert table.ranking.targets[0].pairs == 3
+    assert table.ranking.targets[0].finding.controls == (("random", (), ("a", "b")),)
 
 
 def test_three_seeds_are_provisional_and_two_are_listed(make_record: MakeRecord) -> None:
     records = [
         *runs(make_record, "a", NOISE),
-        *runs(make_record, "b", [value - 0.02 for value in NOISE[:3]]),
+        *runs(make_record, "b", less(0.05, NOISE[:3])),
         *runs(make_record, "c", NOISE[:2]),
+        *runs(make_record, "d", less(0.001)),
+        *runs(make_record, "e", less(0.002)),
     ]
     table = table_of(records)
-    assert ranks(table) == {"a": "1", "b": "2 (provisional)", "c": "listed"}
-    assert table.ranking.targets[0].pairs == 1
+    assert ranks(table) == {"a": "1 to 3", "d": "1 to 3", "e": "1 to 3", "b": "4 (provisional)", "c": "listed"}
     (missing,) = table.ranking.targets[0].not_compared
     assert (missing.label, missing.reason) == ("c", "2 seeds: a rank takes 3 or more")
 
 
-def test_only_shared_seeds_are_compared(make_record: MakeRecord) -> None:
-    """b is as good as a on the seeds that both have; its easy seeds 5 to 9 do not count against a."""
-    later = [make_record(method="b", seed=seed, top1=0.99) for seed in range(5, 10)]
-    table = table_of(runs(make_record, "a", NOISE) + runs(make_record, "b", NOISE) + later)
-    (comparison,) = table.ranking.targets[0].comparisons
-    assert comparison.difference.mean == 0
-    assert comparison.seeds == (0, 1, 2, 3, 4)
-    assert ranks(table) == {"a": "1=", "b": "1="}
+def test_rows_with_three_seeds_do_not_erase_what_five_show(make_record: MakeRecord) -> None:
+    """The same p among the rows with five seeds, whoever else stands there."""
+    five = runs(make_record, "a", NOISE) + runs(make_record, "b", less(0.012))
+    others = [run for i in range(4) for run in runs(make_record, f"x{i}", less(0.001 * i, NOISE[:3]))]
+    (found,) = [
+        test
+        for test in table_of(five + others).ranking.targets[0].pair_tests
+        if {test.better, test.other} == {"a", "b"}
+    ]
+    assert found.p_holm == pytest.approx(found.p)
+    assert found.level == 0.04
+    levels = {test.level for test in table_of(five + others).ranking.targets[0].pair_tests}
+    assert levels == {0.04, 0.01}
+
+
+def test_more_tries_than_the_rivals_are_listed_and_not_ranked(
+    make_record: MakeRecord, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    records = [run for i, name in enumerate(("a", "b", "c")) for run in runs(make_record, name, less(0.02 * i))]
+    monkeypatch.setattr(
+        RunGroup, "tries", property(lambda group: {"a": 200, "b": 3, "c": 3, "random": 1}[group.row.method])
+    )
+    table = table_of(records + runs(make_record, "random", less(0.1), control=True))
+    assert ranks(table) == {"a": "listed", "b": "1", "c": "2", "random": "control"}
+    (missing,) = table.ranking.targets[0].not_compared
+    assert missing.reason == "its settings were chosen among 200, its rivals' among 3: listed, not ranked"
 
 
 def test_a_row_without_three_shared_seeds_stands_apart(make_record: MakeRecord) -> None:
     later = [make_record(method="c", seed=seed, top1=0.99) for seed in range(5, 10)]
-    records = runs(make_record, "a", NOISE) + runs(make_record, "b", [value - 0.02 for value in NOISE]) + later
-    table = table_of(records)
-    assert ranks(table) == {"a": "1", "b": "2", "c": "–"}
+    table = table_of(runs(make_record, "a", NOISE) + runs(make_record, "b", less(0.02)) + later)
+    assert ranks(table) == {"a": "1", "b": "2", "c": "listed"}
     (missing,) = table.ranking.targets[0].not_compared
     assert missing.label == "c"
-    assert "with none of the 2 rows that are ranked" in missing.reason
-
-
-def test_a_rank_that_does_not_rest_on_all_others_is_provisional(make_record: MakeRecord) -> None:
-    """b shares seeds with both, a and c share two."""
-    records = [
-        *runs(make_record, "a", NOISE),
-        *[make_record(method="b", seed=seed, top1=0.88 + NOISE[seed % 5] - 0.9) for seed in range(8)],
-        *[make_record(method="c", seed=seed, top1=0.80 + NOISE[seed % 5] - 0.9) for seed in range(3, 8)],
-    ]
-    table = table_of(records)
-    assert ranks(table)["a"].endswith("(provisional)")
-    assert ranks(table)["c"].endswith("(provisional)")
-    assert "provisional" not in ranks(table)["b"]
-    reasons = {each.label: each.reason for each in table.ranking.targets[0].not_compared}
-    assert set(reasons) == {"a", "c"}
-    assert "with 1 of the 2 others only" in reasons["a"]
+    assert "with none of the 2 rows that are compared" in missing.reason
 
 
 def test_rows_that_share_nothing_have_no_rank(make_record: MakeRecord) -> None:
     later = [make_record(method="b", seed=seed, top1=0.99) for seed in range(5, 10)]
     table = table_of(runs(make_record, "a", NOISE) + later)
-    assert set(ranks(table).values()) == {"–"}
+    assert set(ranks(table).values()) == {"listed"}
     assert table.ranking.targets[0].pairs == 0
-    assert {each.reason for each in table.ranking.targets[0].not_compared} == {
-        "shares three seeds, from the same dense networks, with no other row"
-    }
+    assert len(table.ranking.targets[0].not_compared) == 2
 
 
-def test_runs_from_other_dense_networks_are_no_pairs(make_record: MakeRecord) -> None:
+def test_runs_from_other_dense_networks_are_not_compared(make_record: MakeRecord) -> None:
     def manifest(sha256: str) -> dict[str, str]:
         return {"device_class": "cpu", "dense_sha256": sha256}
 
     records = [
         *runs(make_record, "a", NOISE, manifest=manifest("x")),
-        *runs(make_record, "b", [value - 0.02 for value in NOISE], manifest=manifest("x")),
-        *runs(make_record, "elsewhere", [value + 0.02 for value in NOISE], manifest=manifest("y")),
+        *runs(make_record, "b", less(0.02), manifest=manifest("x")),
+        *runs(make_record, "elsewhere", less(-0.02), manifest=manifest("y")),
     ]
     table = table_of(records)
     assert table.ranking.targets[0].pairs == 1
-    assert ranks(table)["elsewhere"] == "–"
+    assert ranks(table)["elsewhere"] == "listed"
     assert table.at("macs=0.5")[0].top1_test.n == 5  # it is shown, and its own mean is whole
 
 
 def test_a_row_alone_and_the_dense_network_have_no_rank(make_record: MakeRecord) -> None:
     dense = runs(make_record, "dense", NOISE, target="none", control=True)
     table = table_of(dense + runs(make_record, "a", NOISE) + runs(make_record, "b", NOISE, target="auto"))
-    assert ranks(table) == {"a": "–"}
-    assert ranks(table, "none") == {"dense": "–"}
+    assert ranks(table) == {"a": "listed"}
+    assert ranks(table, "none") == {"dense": "control"}
     assert [each.reason for each in table.ranking.targets[0].not_compared] == ["the only row at this target"]
     assert [each.target for each in table.ranking.targets] == ["macs=0.5"]
 
 
-def test_controls_and_variants_are_ranked_like_others(make_record: MakeRecord) -> None:
-    records = [
-        *runs(make_record, "random", NOISE, control=True),
-        *runs(make_record, "a", [value - 0.02 for value in NOISE], config={"rounds": 1}),
-        *[
-            make_record(method="a", run_id=f"two-{seed}", seed=seed, top1=value - 0.04, config={"rounds": 2})
-            for seed, value in enumerate(NOISE)
-        ],
-    ]
-    assert ranks(table_of(records)) == {"random": "1", "a (rounds=1)": "2", "a (rounds=2)": "3"}
-
-
-def test_test_images_that_might_say_otherwise(make_record: MakeRecord, with_bits: Bits) -> None:
-    """Two networks that differ by the same two of 100 images on every seed."""
-    right = np.arange(100) < 90
-    better = right | np.isin(np.arange(100), (95, 96))
-    records = [with_bits(record, better) for record in runs(make_record, "a", [0] * 5)]
-    records += [with_bits(record, right) for record in runs(make_record, "b", [0] * 5)]
-    (comparison,) = table_of(records).ranking.targets[0].comparisons
-    assert comparison.difference.mean == pytest.approx(0.02)
-    assert comparison.significant
-    assert comparison.images
-    # The number of the two images among 100 redrawn is nearly Poisson with mean 2: 0 has a chance of 13 %.
-    assert (comparison.images.low, comparison.images.high) == (0.0, pytest.approx(0.05, abs=0.011))
-    assert comparison.verdict == "better on these seeds, but other test images might say otherwise"
-
-
-def test_networks_that_differ_while_seeds_vary_too_much(make_record: MakeRecord, with_bits: Bits) -> None:
-    """One is better by 1 to 25 points of 1,000 images: beyond the test images' noise, not beyond the seeds'."""
-    image = np.arange(1000)
-    records = [with_bits(record, image < 900) for record in runs(make_record, "a", [0] * 5)]
-    for record, lost in zip(runs(make_record, "b", [0] * 5), (10, 20, 250, 10, 200), strict=True):
-        records.append(with_bits(record, image < 900 - lost))
-    (comparison,) = table_of(records).ranking.targets[0].comparisons
-    assert not comparison.significant
-    assert comparison.verdict == "better for these networks, but seeds vary too much to tell"
-
-
-def test_the_order_of_a_pair_is_that_of_its_shared_seeds(make_record: MakeRecord, with_bits: Bits) -> None:
-    """a has the higher mean by a seed of its own; on the five that both have, b is better."""
-    image = np.arange(1000)
-    records = [with_bits(record, image < 900) for record in runs(make_record, "b", [0] * 5)]
-    records += [with_bits(record, image < 890) for record in runs(make_record, "a", [0] * 5)]
-    records.append(with_bits(make_record(method="a", seed=5), image < 999))
-    table = table_of(records)
-    assert [row.method for row in table.rows] == ["a", "b"]
-    (comparison,) = table.ranking.targets[0].comparisons
-    assert (comparison.better, comparison.other) == ("b", "a")
-    assert comparison.difference.mean == pytest.approx(0.01)
-    assert comparison.images
-    assert 0 < comparison.images.low < 0.01 < comparison.images.high
-    assert ranks(table) == {"a": "2", "b": "1"}
+def test_other_images_might_say_otherwise(make_record: MakeRecord, with_bits: Bits) -> None:
+    """Two networks that differ by the same two of 100 images on every seed, and by 60 of 400."""
+    few, many = np.arange(100), np.arange(400)
+    for image, right, better, outcome in (
+        (few, few < 90, (few < 90) | np.isin(few, (95, 96)), "better on these images"),
+        (many, many < 300, many < 360, "better"),
+    ):
+        records = [with_bits(record, better) for record in runs(make_record, "a", [0] * 5)]
+        records += [with_bits(record, right) for record in runs(make_record, "b", [0] * 5)]
+        test = only_pair(table_of(records))
+        assert test.difference == pytest.approx((better.sum() - right.sum()) / len(image))
+        assert test.significant
+        assert test.outcome == outcome
 
 
 def test_damaged_bits_leave_the_rest(make_record: MakeRecord, with_bits: Bits) -> None:
-    good = [with_bits(record, np.arange(100) < 90) for record in runs(make_record, "a", [0] * 5)]
+    good = [with_bits(record, np.arange(100) < 95) for record in runs(make_record, "a", [0] * 5)]
     for bits in ("", "?", "AAAA"):
         bad = [
             record.model_copy(update={"pruned": record.pruned.model_copy(update={"correct_test": bits})})
-            for record in runs(make_record, "b", NOISE)
+            for record in runs(make_record, "b", less(0.3))
             if record.pruned
         ]
-        (comparison,) = table_of(good + bad).ranking.targets[0].comparisons
-        assert comparison.images is None
-        assert comparison.difference.n == 5
+        test = only_pair(table_of(good + bad))
+        assert test.images is None
+        assert test.outcome == "better on these images"
+
+
+def test_equal_rows_are_equivalent_and_the_track_saturated(make_record: MakeRecord) -> None:
+    steady = (0.9001, 0.9, 0.8999, 0.9, 0.9001)
+    records = [run for name in ("a", "b", "c") for run in runs(make_record, name, steady, dense_top1=0.9)]
+    table = table_of(records + runs(make_record, "random", steady, dense_top1=0.9, control=True))
+    finding = table.ranking.targets[0].finding
+    assert finding.saturated
+    assert {test.outcome for test in table.ranking.targets[0].pair_tests} == {"equivalent"}
+    assert {test.margin for test in table.ranking.targets[0].pair_tests} == {0.05}
+    worse = table_of(records + runs(make_record, "random", less(0.1, steady), dense_top1=0.9, control=True))
+    assert not worse.ranking.targets[0].finding.saturated
+    alone = table_of(records)
+    assert not alone.ranking.targets[0].finding.saturated  # nobody ran random pruning
 
 
 def test_a_track_too_small_to_rank_shows_its_floor(make_record: MakeRecord, with_bits: Bits) -> None:
@@ -241,7 +228,7 @@ def test_a_track_too_small_to_rank_shows_its_floor(make_record: MakeRecord, with
     records += [with_bits(record, other) for record in runs(make_record, "b", [0] * 3, track_fields=fields)]
     table = table_of(records)
     assert table.ranking.targets == ()
-    assert all(row.place is None for row in table.rows)
+    assert all(row.rank is None for row in table.rows)
     (floor,) = table.ranking.floors
     assert (floor.images, floor.seeds, floor.pairs) == (400, 3, 1)
     # 20 of 400 images differ, by +1 or -1: v = 0.05, 1.96 sqrt(0.05 / 400) = 0.021913.
@@ -264,25 +251,27 @@ def test_many_rows_are_ranked_by_all_pairs_and_shown_in_part(
     table = table_of(records)
     (target,) = table.ranking.targets
     rows = table.at("macs=0.9")
-    assert (target.rows, target.pairs, len(target.comparisons)) == (40, 780, 45)
-    assert all(row.place for row in rows)
-    assert max(row.place.rank for row in rows if row.place) > 1
-    shown = {(each.better, each.other) for each in target.comparisons}
+    assert (len(target.rows), target.pairs, len(target.pair_tests)) == (40, 780, 66)
+    assert all(row.rank for row in rows)
+    assert max(row.rank.low for row in rows if row.rank) > 1
+    shown = [{test.better, test.other} for test in target.pair_tests]
     labels = [row.label for row in rows]
     for number in range(1, 20):
-        assert (labels[0], labels[number]) in shown
-        assert (labels[number - 1], labels[number]) in shown
+        assert {labels[0], labels[number]} in shown
+        assert {labels[number - 1], labels[number]} in shown
     (ranking_table,) = [each for each in ranking_tables(table) if each.detail]
     assert ranking_table.title == "macs=0.9: 780 pairs of rows compared"
-    assert ranking_table.notes[0].startswith("45 of 780 pairs are shown")
+    assert ranking_table.notes[0].startswith("66 of 780 pairs are shown")
 
 
 def test_ten_thousand_records_are_ranked(synthetic_records: Callable[..., list[Record]]) -> None:
     tables = [table for track in summarise(synthetic_records(tracks=100)).tracks for table in track.tables]
     assert sum(len(row.runs) for table in tables for row in table.rows) == 10_000
-    assert {len(table.ranking.targets[0].comparisons) for table in tables} == {37}
-    assert all(row.place for table in tables for row in table.rows)
-    assert all(comparison.images for table in tables for comparison in table.ranking.targets[0].comparisons)
+    assert {table.ranking.targets[0].pairs for table in tables} == {190}
+    assert all(row.rank for table in tables for row in table.rows)
+    told_apart = [test for table in tables for test in table.ranking.targets[0].pair_tests if test.significant]
+    assert told_apart
+    assert all(test.images for test in told_apart)
 
 
 def test_the_same_records_in_another_order_give_the_same_ranking(

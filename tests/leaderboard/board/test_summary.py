@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from bench.leaderboard.board.board import Estimate, seed_status
+from bench.leaderboard.board.board import Badges, Estimate, seed_status
+from bench.leaderboard.board.evidence import VERIFIED, evidence_below
 from bench.leaderboard.board.summary import summarise
-from bench.leaderboard.pages.columns import tables
+from bench.leaderboard.pages.columns import columns, heading
 from bench.records.record import Record
 from bench.records.store import Unreadable
 
@@ -167,26 +168,59 @@ def test_an_unreadable_file_is_named_without_its_disk() -> None:
     assert board.unreadable == (("l1-s0/record.json", "schema 9"),)
 
 
-def test_tables_as_text(make_record: MakeRecord) -> None:
+def test_the_columns_of_a_row(make_record: MakeRecord) -> None:
     records = [make_record(seed=seed, top1=0.8 + 0.02 * seed, track_fields={"ranked": False}) for seed in range(3)]
-    records.append(make_record(seed=9, status="invalid"))
-    (table,) = tables(records)
-    assert table.title == "digits: Structured, 50 dense epochs, cpu"
-    assert table.note == "This track is too small to rank methods. Left out: 1 runs."
-    assert "seed_status" not in table.columns
-    cells = dict(zip(table.columns, table.rows[0], strict=True))
-    assert cells == {
-        "method": "l1",
-        "target": "macs=0.5",
+    (table,) = summarise(records).tracks[0].tables
+    (row,) = table.rows
+    assert heading(table) == "Structured, 50 dense epochs, cpu"
+    assert {column.title: column.cell(row) for column in columns(table, ranked=False)} == {
+        "device time": "61.0 s",
         "top-1": "82.00 ± 4.97 %",
         "dense": "90.00 %",
         "difference": "−8.00 ± 4.97",
         "seeds": "3",
         "MACs": "50.0 %",
+        "own epochs": "90",  # 45 dense epochs at half the MACs; these records charge the dense network nothing
         "params": "40.0 %",
         "compression": "2.50×",
         "latency, batch 1": "2 → 1 ms (2.00×)",
         "latency, batch 64": "12 → 6 ms (2.00×)",
-        "device time": "61.0 s",
         "spent": "90 %",
+        "evidence": "no network kept: accuracy cannot be measured again",
     }
+
+
+def test_a_latency_needs_a_dense_network_that_agrees(make_record: MakeRecord) -> None:
+    """The dense network takes 2 ms in most runs, and 2.5 ms in one of b's."""
+    records = [make_record(method=method, seed=seed) for method in ("a", "b") for seed in range(3)]
+    slow = records[-1].dense.latency[0].model_copy(update={"median_seconds": 0.0025})
+    dense = records[-1].dense.model_copy(update={"latency": (slow, *records[-1].dense.latency[1:])})
+    records[-1] = records[-1].model_copy(update={"dense": dense})
+    a, b = summarise(records).tracks[0].tables[0].rows
+    assert [change.doubt for change in a.latency] == ["", ""]
+    assert [change.doubt for change in b.latency] == ["not shown: dense network off by 25 %", ""]
+
+
+def test_what_lies_beside_a_record(make_record: MakeRecord, tmp_path: Path) -> None:
+    records = [make_record(seed=seed) for seed in range(3)]
+    for record, note in zip(records, ('{"equal": true, "another_machine": true}', '{"equal": true}', "{"), strict=True):
+        folder = tmp_path / record.run_id
+        folder.mkdir()
+        (folder / VERIFIED).write_text(note)
+        if record.seed:
+            (folder / "network.safetensors").touch()
+    (row,) = summarise(records, (), evidence_below(tmp_path)).tracks[0].tables[0].rows
+    assert row.badges == Badges(seeds=3, tries=None, networks=2, verified=1)
+
+
+def test_identical_networks_are_one_row(make_record: MakeRecord) -> None:
+    records = []
+    for method in ("a", "b", "c"):
+        for seed in range(3):
+            record = make_record(method=method, seed=seed)
+            same = {"a": "same", "b": "same", "c": "same" if seed else "other"}[method]
+            pruned = record.pruned.model_copy(update={"weights_sha256": f"{same}{seed}"})
+            records.append(record.model_copy(update={"pruned": pruned}))
+    table = summarise(records).tracks[0].tables[0]
+    assert [row.label for row in table.rows] == ["a = b", "c"]
+    assert table.ranking.targets[0].pairs == 1

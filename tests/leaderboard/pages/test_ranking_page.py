@@ -27,8 +27,12 @@ def test_ranks_comparisons_and_the_summary_are_shown(make_record: MakeRecord, tm
     page = page_of(records, tmp_path)
     assert page.index("Across targets (macs=0.5, macs=0.25)") < page.index('<th scope="rowgroup"')
     assert "macs=0.5: 1 pair of rows compared" in page
-    assert ">better</td>" in page
+    assert ">better on these images</td>" in page
     assert ">2</td>" in page
+    lead = page[page.index('<p class="lead">') :].partition("</p>")[0]
+    assert "At macs=0.5: a is better than b, on these test images" in lead
+    assert "random pruning was not run beside them" in lead.lower()
+    assert page.index('<p class="lead">') < page.index("<h2")
     assert page.count("What the columns of these comparisons mean") == 1
 
 

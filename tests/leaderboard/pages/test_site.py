@@ -21,8 +21,8 @@ def test_an_index_and_a_page_a_track(make_record: MakeRecord, tmp_path: Path) ->
     records = [make_record(seed=seed) for seed in range(3)] + [make_record(track="Other:1", run_id="x")]
     index = write_leaderboard(records, [], tmp_path / "out")
     assert index == tmp_path / "out" / "index.html"
-    links = re.findall(r'href="(track-[^"]+)"', index.read_text())
-    assert len(links) == 2
+    links = re.findall(r'href="(track-[^"#]+)["#]', index.read_text())
+    assert len(set(links)) == 2
     assert all((index.parent / link).is_file() for link in links)
     page = (tmp_path / "out" / "track-digits.html").read_text()
     assert "80.00 ± 0.00 %" in page
@@ -51,11 +51,16 @@ def test_the_plot_has_error_bars_auto_rows_and_the_dense_network(
     write_leaderboard(records, [], tmp_path)
     figure = figures(tmp_path / "track-digits.html")[0]
     traces = {trace["name"]: trace for trace in figure["data"]}
-    assert set(traces) == {"Pareto front", "dense network", "l1", "amc, auto"}
+    assert set(traces) == {"Pareto front", "l1", "amc, auto"}
     assert traces["l1"]["y"] == [pytest.approx(82.0)]
     assert traces["l1"]["error_y"]["array"] == [pytest.approx(4.96827, abs=1e-4)]
-    assert traces["amc, auto"]["x"] == [pytest.approx(0.3)]
-    assert (traces["dense network"]["x"], traces["dense network"]["y"]) == ([1.0], [pytest.approx(90.0)])
+    assert traces["amc, auto"]["x"] == [pytest.approx(300)]  # thousands
+    (line,) = figure["layout"]["shapes"]
+    assert (line["y0"], line["y1"]) == (pytest.approx(90.0), pytest.approx(90.0))
+    assert figure["layout"]["annotations"][0]["text"] == "dense network, 90.00 %"
+    low, high = figure["layout"]["yaxis"]["range"]
+    assert 75 < low < 77  # the interval of l1, 82.00 - 4.97, and some room
+    assert 90 < high < 92
     page = (tmp_path / "track-digits.html").read_text()
     assert "not comparable with the rows above" in page
     assert page.index(">amc</a>") > page.index("not comparable with the rows above")

@@ -116,10 +116,13 @@ def test_without_records_cost_and_widths_are_left_out(records: dict[str, Record]
     assert not {"Cost by phase", "Widths by layer"} & set(titles)
 
 
-def test_the_overview_names_who_is_first(records: dict[str, Record]) -> None:
+def test_the_overview_says_what_is_known(records: dict[str, Record]) -> None:
     plan = overview_plan(summarise(records.values()))
-    (best,) = [b for b in every(plan) if isinstance(b, TableBlock) and b.caption == "first ranks"]
-    assert [(row.cells[2].text, row.cells[3].text) for row in best.rows] == [("macs=0.5", "a"), ("macs=0.25", "a")]
+    assert plan.sections[0].anchor == "findings"
+    (table,) = [b for b in every(plan) if isinstance(b, TableBlock) and b.caption == "findings"]
+    (row,) = table.rows
+    assert "At macs=0.5: a is better than b" in row.cells[2].text
+    assert "At macs=0.25: a is better than b" in row.cells[2].text
     empty = overview_plan(summarise([]))
     assert any(isinstance(block, Text) and "no records yet" in block.text for block in empty.intro)
 
@@ -131,7 +134,7 @@ def test_plotly_accepts_every_figure(records: dict[str, Record]) -> None:
     figures = [block.figure for block in every(track_plan(track, (), records)) if isinstance(block, Plot)]
     context = run_context(records["own"], has_track_page=True)
     figures += [context["training"], context["logged"]]
-    assert len(figures) == 9
+    assert len(figures) == 13
     for figure in figures:
         go.Figure(figure)  # raises on a property that plotly does not know
 
