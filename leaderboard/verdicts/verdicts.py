@@ -15,13 +15,12 @@ from pydantic import ValidationError
 from bench.leaderboard.board.board import Estimate
 from bench.records.record import Record
 from bench.specs.claim import PREFIX, Claim, Number
-from bench.specs.track import Track
+from bench.specs.track import Track, deciding_fields
 
 __all__ = ["ClaimVerdict", "as_json", "verdicts"]
 
 Word = Literal["reproduced", "not reproduced", "not run"]
 
-_NOT_DECIDING = {"summary", "targets", "seeds", "ranked", "latency_batch"}
 _MEASURES: dict[str, Callable[[Record], float | None]] = {
     "macs_reduction": lambda r: 100 * (1 - r.ratios.macs) if r.ratios else None,
     "macs_reduction_convolutions": lambda r: _convolutions(r),
@@ -233,7 +232,7 @@ def _percent(share: float | None) -> float | None:
 
 
 def _deciding(track: Track) -> str:
-    return _plain(track.model_dump(mode="json", exclude=_NOT_DECIDING))
+    return _plain(deciding_fields(track.model_dump(mode="json")))
 
 
 def _deciding_of(record: Record) -> str:

@@ -97,8 +97,8 @@ def go(folder: Path, stores: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
     def run(store: str, threads: int = 2, data: Path = folder) -> Record:
         monkeypatch.setattr("bench.data.streaming.decoders", lambda: threads)
-        jobs = make_plan(RunRequest(("l1",), (str(track),)))[:1]
         place = Workplace(Store(stores / store), data)
+        jobs = make_plan(RunRequest(("l1",), (str(track),)), place.inputs)[:1]
         check(jobs, place)
         (outcome,) = run_suite(jobs, place, InProcess(), lambda *_: None)
         assert outcome.record is not None

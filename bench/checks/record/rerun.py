@@ -21,7 +21,7 @@ from bench.measure.latency import Latency
 from bench.measure.network import measure, tensors_sha256
 from bench.networks.base import NetworkSpec
 from bench.networks.registry import network as network_named
-from bench.records.hardware import device_class, machine
+from bench.records.hardware import BITS, device_class, machine
 from bench.records.record import Measured, Record
 from bench.records.store import Store
 from bench.runner.inputs import InputsOf, TrackInputs, with_inputs
@@ -198,7 +198,7 @@ def _machine(record: Record, spec: RunSpec) -> str | None:
     then, now = machine(record.manifest), machine()
     if record.schema_version == 1:  # which said less of it
         now = {name: value for name, value in now.items() if name in then}
-    for key in sorted({*then, *now}):
+    for key in dict.fromkeys((*BITS, *sorted({*then, *now}))):
         if then.get(key) != now.get(key):
             return f"{key} was {str(then.get(key))[:100]!r} and is {now.get(key)!r} here"
     version = _fields(record, "libraries").get("torch")

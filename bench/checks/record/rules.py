@@ -69,9 +69,10 @@ def _method(it: Submission) -> str:
 def _run_id(it: Submission) -> str:
     record = it.record
     _equal("run_id", record.run_id, it.run_id)
+    more = "network, images, " if record.schema_version > 1 else ""
     if it.path.name == "record.json" and it.path.resolve().parent.name != record.run_id:
         raise Refused(f"run_id is {record.run_id}, and the folder is {it.path.resolve().parent.name}. Name it after it")
-    return "the hash over method, network, images, settings, track, target, seed and device"
+    return f"the hash over method, {more}settings, track, target, seed and device"
 
 
 def _manifest(it: Submission) -> str:
@@ -123,6 +124,8 @@ def _command(it: Submission) -> str:
         raise Refused(f"manifest.command {command!r} makes {len(jobs)} runs, and a record is one")
     meant, said = jobs[0].spec, it.spec
     for name in ("method", "config", "target", "seed", "unit"):
+        if name == "config" and it.record.schema_version == 1 and set(meant.config) != set(said.config):
+            raise Doubtful(f"{said.method} has other settings since: {', '.join({*meant.config} ^ {*said.config})}")
         if getattr(meant, name) != getattr(said, name):
             raise Refused(
                 f"manifest.command gives {name} {getattr(meant, name)}, and the record says {getattr(said, name)}"
