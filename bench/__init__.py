@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from bench.specs.target import Target
     from bench.specs.track import Recipe, Track
     from bench.surgery import ChannelGroup, Keep
-    from bench.trial.method import Config, Control, Epoch, History, Hook, Method, Observer, Step
+    from bench.training.hooks import Epoch, History, Hook, Observer, Step
+    from bench.trial.method import Config, Control, Method
     from bench.trial.trial import Trial
 
 _HOMES = {
@@ -26,7 +27,8 @@ _HOMES = {
     "bench.data.base": ("Dataset", "Images"),
     "bench.errors": ("BenchError", "BudgetSpent", "DataError", "NotPrunable", "SurgeryError", "UsageError"),
     "bench.measure.accuracy": ("Accuracy",),
-    "bench.trial.method": ("Config", "Control", "Epoch", "History", "Hook", "Method", "Observer", "Step"),
+    "bench.training.hooks": ("Epoch", "History", "Hook", "Observer", "Step"),
+    "bench.trial.method": ("Config", "Control", "Method"),
     "bench.networks.base": ("Network", "NetworkSpec"),
     "bench.records.record": ("Record",),
     "bench.specs.run": ("RunSpec",),

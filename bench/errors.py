@@ -16,6 +16,7 @@ __all__ = [
     "StoreError",
     "SurgeryError",
     "UncountedOperator",
+    "Unwritable",
     "UsageError",
     "unknown_name",
 ]
@@ -35,6 +36,10 @@ class DataError(UsageError):
 
 class StoreError(UsageError):
     """The store cannot be read or written."""
+
+
+class Unwritable(StoreError):
+    """A file of the store cannot be written, though it could before: the disk is full, or the folder is gone."""
 
 
 class NotPrunable(BenchError):

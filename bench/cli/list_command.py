@@ -77,6 +77,11 @@ def _networks() -> list[Row]:
     return [
         *rows,
         {"name": "timm:NAME", "summary": "any model of timm, untrained", "reference": "Wightman, timm"},
+        {
+            "name": "torchvision:NAME",
+            "summary": "any classifier of torchvision, untrained",
+            "reference": "https://github.com/pytorch/vision",
+        },
     ]
 
 

@@ -6,11 +6,15 @@ Torch, wandb and plotly are imported inside the commands, so that `bench --help`
 import json
 import os
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from bench.cli.best_command import best
+from bench.cli.export_command import export
+from bench.cli.new_track_command import new_track
 from bench.data.folder import data_folder
 from bench.errors import BenchError, UsageError
 
@@ -20,7 +24,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-new = typer.Typer(help="Write the files that a plugin begins with.", no_args_is_help=True)
+new = typer.Typer(help="Write the files that a plugin, or a track of your own, begins with.", no_args_is_help=True)
 app.add_typer(new, name="new")
 
 DEFAULT_STORE = Path("runs")
@@ -28,6 +32,46 @@ StoreOption = Annotated[Path, typer.Option("--store", help="Folder of the runs."
 ProjectOption = Annotated[str, typer.Option(help="W&B project.")]
 EntityOption = Annotated[str | None, typer.Option(help="Whose project; default: the account's.")]
 Names = Annotated[list[str] | None, typer.Option(help="Name, or several with commas; may be given again.")]
+MethodsOption = Annotated[
+    list[str] | None, typer.Option("--method", help="Method, several with commas, or all.", show_default="hbfp")
+]
+TracksOption = Annotated[
+    list[str] | None, typer.Option("--track", help="Track, or a TOML file.", show_default="digits-lenet5")
+]
+TargetsOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--target",
+        help="Share of the dense network that stays: macs=0.5, params=0.1 (0 to 1), or auto (the method decides). "
+        "May be given again.",
+        show_default="the track's",
+    ),
+]
+SeedsOption = Annotated[list[int] | None, typer.Option("--seed", help="Seed; may be given again.", show_default="0")]
+ClaimsOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--claim", help="A paper's number (bench list claims), with its training length, and `dense` trained alike."
+    ),
+]
+BudgetOption = Annotated[
+    str | None,
+    typer.Option(
+        "--budget",
+        help="All compute of a run, dense training included: 30ep (dense epochs; the dense recipe shrinks with it) "
+        "or 600s.",
+        show_default="the track's",
+    ),
+]
+DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")]
+RetryOption = Annotated[bool, typer.Option("--retry-failed", help="Run again what failed.")]
+ShardOption = Annotated[
+    str | None, typer.Option("--shard", help="Only part K of N of the plan, such as 3/8: one command of a job array.")
+]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="KEY=VALUE for every method that has it, METHOD.KEY=VALUE for one."),
+]
 
 
 def _names(values: list[str] | None) -> tuple[str, ...]:
@@ -37,34 +81,13 @@ def _names(values: list[str] | None) -> tuple[str, ...]:
 
 @app.command()
 def run(
-    method: Annotated[
-        list[str] | None, typer.Option(help="Method, several with commas, or all.", show_default="hbfp")
-    ] = None,
-    track: Annotated[
-        list[str] | None, typer.Option(help="Track, or a TOML file.", show_default="digits-lenet5")
-    ] = None,
-    target: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="Share of the dense network that stays: macs=0.5, params=0.1 (0 to 1), or auto (the method decides). "
-            "May be given again.",
-            show_default="the track's",
-        ),
-    ] = None,
-    seed: Annotated[list[int] | None, typer.Option(help="Seed; may be given again.", show_default="0")] = None,
-    claim: Annotated[
-        list[str] | None,
-        typer.Option(help="A paper's number (bench list claims), with its training length, and `dense` trained alike."),
-    ] = None,
-    budget: Annotated[
-        str | None,
-        typer.Option(
-            help="All compute of a run, dense training included: 30ep (dense epochs; the dense recipe shrinks with it) "
-            "or 600s.",
-            show_default="the track's",
-        ),
-    ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    method: MethodsOption = None,
+    track: TracksOption = None,
+    target: TargetsOption = None,
+    seed: SeedsOption = None,
+    claim: ClaimsOption = None,
+    budget: BudgetOption = None,
+    device: DeviceOption = "auto",
     store: StoreOption = DEFAULT_STORE,
     data: Annotated[
         Path | None, typer.Option(help="Data folder.", show_default="BENCH_DATA, else the user's cache")
@@ -75,36 +98,81 @@ def run(
             help="auto, online, offline or off. auto: WANDB_MODE, else online with a key, else offline in STORE/wandb."
         ),
     ] = "auto",
-    executor: Annotated[str, typer.Option(help="local.", hidden=True)] = "local",
+    executor: Annotated[
+        str,
+        typer.Option(
+            help="Where runs are carried out: local, a process each on this machine; inline, in the command's own "
+            "process, for a debugger; or what another package brings."
+        ),
+    ] = "local",
     workers: Annotated[
-        int, typer.Option(min=1, help="Runs at once, one process each; with several GPUs, worker i takes GPU i.")
+        int, typer.Option(min=1, help="Runs at once, a process each; with several GPUs, worker i takes GPU i.")
     ] = 1,
-    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Run again what failed.")] = False,
-    set_: Annotated[
-        list[str] | None,
-        typer.Option("--set", help="KEY=VALUE for every method that has it, METHOD.KEY=VALUE for one."),
-    ] = None,
+    timeout: Annotated[
+        str,
+        typer.Option(
+            help="Time of one run: 90s, 30min, 2h or none; auto: thirty times what its budget takes. Then timed-out."
+        ),
+    ] = "auto",
+    memory: Annotated[
+        str,
+        typer.Option(
+            help="Memory of one run: 800MB, 4GB or none; auto: nine tenths of what is free. Then out-of-memory."
+        ),
+    ] = "auto",
+    retry_failed: RetryOption = False,
+    shard: ShardOption = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be run, and run nothing.")] = False,
+    set_: SetOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON array of records and nothing else.")] = False,
 ) -> None:
     """Run methods on a track, on one budget, and keep their records.
 
     A bare `bench run` prunes LeNet-5 on handwritten digits with hbfp at all the track's targets, seed 0.
     """
-    from bench.cli.run_command import Session
-    from bench.runner.jobs import RunRequest, resolve_device
+    from bench.runner.executor import ExecutorOptions, make_executor
+    from bench.runner.limits import Limits, parse_memory, parse_timeout
 
-    request = RunRequest(
-        methods=_names(method),
-        tracks=_names(track),
-        targets=tuple(target or ()),
-        seeds=tuple(dict.fromkeys(seed or ())),
-        settings=tuple(set_ or ()),
-        budget=budget,
-        device=resolve_device(device),
-        claims=_names(claim),
-    )
-    session = Session(store, data_folder(data), wandb, executor, workers, quiet=as_json)
-    raise typer.Exit(session.run(request, retry_failed, as_json))
+    limits = Limits(parse_timeout(timeout), parse_memory(memory))
+    carries_out = make_executor("inline" if dry_run else executor, ExecutorOptions(workers, limits))
+    with closing(carries_out):  # made first: it starts what takes long
+        from bench.cli.run_command import Session
+        from bench.runner.jobs import RunRequest, resolve_device
+
+        request = RunRequest(
+            methods=_names(method),
+            tracks=_names(track),
+            targets=tuple(target or ()),
+            seeds=tuple(dict.fromkeys(seed or ())),
+            settings=tuple(set_ or ()),
+            budget=budget,
+            device=resolve_device(device),
+            claims=_names(claim),
+        )
+        session = Session(store, data_folder(data), wandb, carries_out, workers, quiet=as_json)
+        if dry_run:
+            raise typer.Exit(session.plan(request, shard, retry_failed, as_json))
+        raise typer.Exit(session.run(request, retry_failed, as_json, shard))
+
+
+@app.command()
+def plan(
+    method: MethodsOption = None,
+    track: TracksOption = None,
+    target: TargetsOption = None,
+    seed: SeedsOption = None,
+    claim: ClaimsOption = None,
+    budget: BudgetOption = None,
+    device: DeviceOption = "auto",
+    store: StoreOption = DEFAULT_STORE,
+    retry_failed: RetryOption = False,
+    set_: SetOption = None,
+    shard: ShardOption = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON array: a run each, with its command.")] = False,
+) -> None:
+    """List the runs that `bench run` with the same options would carry out, and run nothing."""
+    asked = (method, track, target, seed, claim, budget, device, store)
+    run(*asked, retry_failed=retry_failed, shard=shard, dry_run=True, set_=set_, as_json=as_json)
 
 
 @app.command("list")
@@ -129,22 +197,71 @@ def list_(
 
 
 @app.command()
+def groups(
+    names: Annotated[
+        list[str],
+        typer.Argument(metavar="NETWORK...", help="Networks as in a track: resnet20, timm:NAME, torchvision:NAME, ..."),
+    ],
+    size: Annotated[
+        str | None,
+        typer.Option(help="Height and width of the images in pixels: 64, or 48x80.  [default: the network's]"),
+    ] = None,
+    channels: Annotated[int | None, typer.Option(min=1, help="Channels of an image.  [default: the network's]")] = None,
+    classes: Annotated[int | None, typer.Option(min=1, help="Number of labels.  [default: the network's]")] = None,
+    prunable: Annotated[
+        list[str] | None, typer.Option(help="Pattern of layer names; may be given again.  [default: the network's]")
+    ] = None,
+    target: Annotated[
+        list[str] | None,
+        typer.Option(help="Also prune a copy to this size by l1 norms, such as macs=0.5, and prove it."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON array.")] = False,
+) -> None:
+    """Say what structured pruning can do with networks: prunable MACs, groups, and what is left out and why.
+
+    Exit code 1 if a network cannot be built, counted or pruned at all, or misses a target.
+    """
+    from rich.console import Console
+
+    from bench.cli.groups_command import as_json as values
+    from bench.cli.groups_command import print_surveys, survey_of
+    from bench.own.look import parse_size
+
+    targets = tuple(target or ())
+    surveys = [
+        survey_of(name, parse_size(size) if size else None, channels, classes, tuple(prunable or ()) or None, targets)
+        for name in _names(names)
+    ]
+    if as_json:
+        print(json.dumps(values(surveys), indent=1))
+    else:
+        print_surveys(surveys, Console())
+    raise typer.Exit(int(not all(each.fulfilled for each in surveys)))
+
+
+@app.command()
 def show(
-    name: Annotated[str, typer.Argument(metavar="RUN", help="Run id, its beginning or its hash's, or a record.")],
+    name: Annotated[
+        str, typer.Argument(metavar="RUN", help="Run id, the beginning of it or of its hash, or the path of a record.")
+    ],
     store: StoreOption = DEFAULT_STORE,
     as_json: Annotated[bool, typer.Option("--json", help="Print the record.")] = False,
 ) -> None:
-    """Show one run: result, layers, ledger, settings and the command that makes it again."""
+    """Show one run: result, layers, ledger, settings and the command that makes it again; of several, list them."""
     from rich.console import Console
 
-    from bench.cli.tables import show_record
-    from bench.records.lookup import find_record
+    from bench.cli.tables import show_record, show_records
+    from bench.records.lookup import find_records
 
-    record, _ = find_record(name, store)
-    if as_json:
-        print(record.to_json(), end="")
+    records = [record for record, _ in find_records(name, store)]
+    if as_json and len(records) == 1:
+        print(records[0].to_json(), end="")
+    elif as_json:
+        print("[" + ",\n".join(record.to_json().rstrip() for record in records) + "]")
+    elif len(records) == 1:
+        show_record(records[0], Console())
     else:
-        show_record(record, Console())
+        show_records(records, Console())
 
 
 @app.command()
@@ -344,6 +461,11 @@ def new_method(
 
     made = write(name, kind, folder)
     print("\n".join(["wrote", *(f"  {path}" for path in made.paths), "next", *(f"  {each}" for each in made.commands)]))
+
+
+new.command("track")(new_track)
+app.command()(best)
+app.command()(export)
 
 
 def main(arguments: list[str] | None = None) -> Any:

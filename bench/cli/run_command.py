@@ -3,7 +3,7 @@
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,15 +11,17 @@ from rich.console import Console
 
 from bench.cli.progress import ProgressDisplay
 from bench.cli.tables import results_table
-from bench.errors import unknown_name
 from bench.journal import interrupt as stopping
 from bench.records.lookup import committed_results
-from bench.records.record import Record
+from bench.records.record import UNFINISHED, Record
 from bench.records.store import Store, Unreadable, each_record, read_records
-from bench.runner.forecast import overview
-from bench.runner.jobs import Job, RunRequest, plan
+from bench.runner.executor import Executor
+from bench.runner.forecast import overview, planned_runs
+from bench.runner.jobs import Job, Plan, RunRequest, plan, shard
 from bench.runner.run import Workplace
-from bench.runner.suite import Executor, Outcome, check, run_suite
+from bench.runner.suite import Outcome, check, run_suite
+from bench.runner.workers import Inline
+from bench.text import json_text, one_line, plain
 from bench.tracking.mode import choose_mode
 from bench.tracking.tracker import Published, Tracker
 
@@ -96,14 +98,6 @@ def plain_progress(label: str) -> Callable[[str, float], None]:
     return report
 
 
-def _executor(name: str, workers: int) -> Executor:
-    if name != "local":
-        raise unknown_name("executor", name, ["local"])
-    from bench.runner.workers import InProcess, LocalProcesses
-
-    return InProcess() if workers == 1 else LocalProcesses(workers)
-
-
 @dataclass
 class Session:
     """One `bench run`.
@@ -112,7 +106,7 @@ class Session:
         store: folder of the runs.
         data: data folder.
         wandb: `auto`, `online`, `offline` or `off`.
-        executor: `local`.
+        executor: carries the runs out.
         workers: runs at the same time.
         quiet: nothing on standard output but what is asked for.
     """
@@ -120,11 +114,33 @@ class Session:
     store: Path
     data: Path
     wandb: str = "auto"
-    executor: str = "local"
+    executor: Executor = field(default_factory=Inline)
     workers: int = 1
     quiet: bool = False
 
-    def run(self, request: RunRequest, retry_failed: bool = False, as_json: bool = False) -> int:
+    def plan(self, request: RunRequest, part: str | None, retry_failed: bool, as_json: bool) -> int:
+        """Says what a command would do, and does nothing.
+
+        Raises:
+            UsageError: what was asked for cannot be done.
+        """
+        made = _planned(request, part, Workplace(Store(self.store), self.data))
+        rows = planned_runs(made.jobs, Store(self.store), retry_failed)
+        if as_json:
+            print(json_text([asdict(row) for row in rows]))
+            return 0
+        for unfit in made.left_out:
+            print(one_line(f"left out on {unfit.track}: {unfit.reason}"))
+        records = read_records(self.store)[0]
+        for line in overview(made.jobs, Store(self.store), records, retry_failed).lines(self.workers):
+            print(plain(line))
+        for row in rows:
+            print(one_line(f"{row.run_id}: {row.words}"))
+        return 0
+
+    def run(
+        self, request: RunRequest, retry_failed: bool = False, as_json: bool = False, part: str | None = None
+    ) -> int:
         """Runs the plan and reports.
 
         Returns:
@@ -134,9 +150,8 @@ class Session:
             UsageError: what was asked for cannot be done; nothing was started.
         """
         mode = choose_mode(self.wandb, os.environ)
-        executor = _executor(self.executor, self.workers)
         workplace = Workplace(Store(self.store), self.data)
-        made = plan(request, workplace.inputs)
+        made = _planned(request, part, workplace)
         jobs = made.jobs
         check(jobs, workplace)
         display = ProgressDisplay(len(jobs))
@@ -150,7 +165,7 @@ class Session:
         interrupted = False
         with stopping.graceful(message=_STOPPING), display.shown():
             try:
-                for outcome in run_suite(jobs, workplace, executor, display.update, retry_failed):
+                for outcome in run_suite(jobs, workplace, self.executor, display.update, retry_failed):
                     outcomes.append(outcome)
                     display.finished(outcome.job, _words(outcome))
                     if outcome.record is not None and outcome.fresh:
@@ -200,12 +215,17 @@ class Session:
             console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
+def _planned(request: RunRequest, part: str | None, workplace: Workplace) -> Plan:
+    made = plan(request, workplace.inputs)
+    return made if part is None else shard(made, part)
+
+
 def _words(outcome: Outcome) -> str:
     record = outcome.record
     if record is None:
         return outcome.error or "no record"
     if not outcome.fresh:
-        again = " (again with --retry-failed)" if record.status == "failed" else ""
+        again = " (again with --retry-failed)" if record.status in UNFINISHED else ""
         return f"done already: {record.status}{again}"
     if record.pruned and record.dense and record.ratios:
         return (

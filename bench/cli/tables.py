@@ -7,7 +7,7 @@ from rich.table import Table
 
 from bench.records.record import Measured, Record
 
-__all__ = ["quantity", "results_table", "show_record"]
+__all__ = ["quantity", "results_table", "show_record", "show_records"]
 
 
 def quantity(value: float) -> str:
@@ -69,8 +69,15 @@ def spent_text(record: Record) -> str:
 
 
 def _status(record: Record) -> str:
-    colour = {"ok": "green", "failed": "red", "invalid": "red"}.get(record.status, "yellow")
+    colour = {"ok": "green", "missed-target": "yellow", "undertrained": "yellow"}.get(record.status, "red")
     return f"[{colour}]{record.status}[/]"
+
+
+def show_records(records: Sequence[Record], console: Console) -> None:
+    """Several runs that one name means: their results, and the ids that tell them apart."""
+    console.print(results_table(records))
+    for record in records:
+        console.print(f"bench show {record.run_id}", markup=False, highlight=False, soft_wrap=True)
 
 
 def show_record(record: Record, console: Console) -> None:

@@ -12,6 +12,7 @@ two instructions, and the next one finds a prefix of the calls and goes on behin
 """
 
 import json
+import os
 import shutil
 import zlib
 from collections.abc import Callable, Mapping
@@ -20,15 +21,15 @@ from typing import Any, TypeVar
 
 from torch import Tensor
 
-from bench.errors import BenchError, BudgetSpent, NotPrunable, StoreError, SurgeryError, UncountedOperator
+from bench.errors import BenchError, BudgetSpent, NotPrunable, StoreError, SurgeryError, UncountedOperator, Unwritable
 from bench.journal import interrupt as stopping
 from bench.journal.checkpoint import FileCheckpoint
 from bench.journal.codec import decode, encode, read_state, write_state
 from bench.journal.protocol import CHEAP, Call, JournalRefused, Resumable, State
 from bench.measure.accuracy import Accuracy
 from bench.records.store import write_text
+from bench.training.hooks import History
 from bench.training.trainer import Diverged
-from bench.trial.method import History
 
 __all__ = ["FileJournal", "JournalRefused"]
 
@@ -59,6 +60,7 @@ class FileJournal:
         self._calls = folder / "calls.jsonl"
         self._current: Call | None = None
         self._entries: list[dict[str, Any]] = []
+        self._process = os.getpid()
         self.replayed = 0
         self._position = 0
         self._broken: BaseException | None = None
@@ -80,6 +82,8 @@ class FileJournal:
             BenchError: what came of it cannot be kept, or that of an earlier call could not.
             KeyboardInterrupt: somebody asked to stop; the call is kept.
         """
+        if os.getpid() != self._process:
+            os._exit(1)  # a child that a plugin forked and let go on: the run is its parent's
         if self._broken is not None:
             raise self._after(self._broken, call)
         self._current = None
@@ -99,6 +103,10 @@ class FileJournal:
         if self._current is not None and stopping.requested():
             raise KeyboardInterrupt
         return value
+
+    def cannot_go_on(self, error: BaseException) -> bool:
+        """Whether the error is the store's and came through a call, and not from the method's own lines."""
+        return isinstance(error, Unwritable) or (isinstance(error, StoreError) and error is self._broken)
 
     def checkpoint(self) -> FileCheckpoint | None:
         """The checkpoint of the training call that is under way."""
@@ -200,7 +208,7 @@ class FileJournal:
             with self._calls.open("a", encoding="utf-8") as file:
                 file.write(line)
         except OSError as error:
-            raise StoreError(f"cannot write {self._calls}: {error.strerror}. Free some space.") from None
+            raise Unwritable(f"cannot write {self._calls}: {error.strerror}. Free some space.") from None
         if entry["name"] in _TRAINS:
             (self._folder / "checkpoint.safetensors").unlink(missing_ok=True)
             for path in self._folder.glob("going-on-*.safetensors"):

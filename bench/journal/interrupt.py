@@ -1,14 +1,18 @@
-"""Ctrl-C: the first one stops runs where they can be taken up again, the second one stops at once."""
+"""Ctrl-C: the first one stops runs where they can be taken up again, the second one stops at once.
+
+SIGTERM, by which Slurm, docker and CI end a command, means the same.
+"""
 
 import multiprocessing
 import os
 import signal
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-__all__ = ["graceful", "requested"]
+__all__ = ["graceful", "pause", "requested"]
 
 _asked = False
 
@@ -18,12 +22,20 @@ def requested() -> bool:
     return _asked
 
 
+def pause(seconds: float) -> None:
+    """Waits, but not for long once somebody asked to stop."""
+    end = time.monotonic() + seconds
+    while not _asked and (left := end - time.monotonic()) > 0:
+        time.sleep(min(left, 0.1))
+
+
 @contextmanager
-def graceful(number: signal.Signals = signal.SIGINT, message: str = "") -> Iterator[None]:
-    """Inside, the first signal is kept in `requested`, and the second one ends this process and its workers.
+def graceful(*numbers: signal.Signals, message: str = "") -> Iterator[None]:
+    """Inside, the first signal is kept in `requested`, and the second one ends this process, and its runs with it.
 
     Args:
-        number: the signal: SIGINT for who sits at the terminal, SIGTERM for a worker, whose driver passes it on.
+        numbers: the signals; without any, SIGINT and SIGTERM. A run's process takes SIGTERM alone: its driver passes
+            on what reaches it.
         message: said on standard error at the first one.
     """
     global _asked
@@ -39,9 +51,10 @@ def graceful(number: signal.Signals = signal.SIGINT, message: str = "") -> Itera
             print(message, file=sys.stderr, flush=True)
 
     _asked = False
-    before = signal.signal(number, handler)
+    before = {number: signal.signal(number, handler) for number in numbers or (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
     finally:
-        signal.signal(number, before)
+        for number, old in before.items():
+            signal.signal(number, old)
         _asked = False

@@ -1,4 +1,4 @@
-"""Networks by name: those in this folder, those of other distributions, `timm:NAME`, and a user's own files."""
+"""Networks by name: in this folder, of other distributions, `timm:NAME`, `torchvision:NAME`, and a user's own files."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,12 +9,13 @@ from bench.imported import is_import
 from bench.networks.base import Network
 from bench.networks.own import OwnNetwork
 from bench.networks.timm import TimmNetwork
+from bench.networks.torchvision import TorchvisionNetwork
 from bench.plugins import Discovered, discover
 from bench.specs.track import Track
 
 __all__ = ["all_networks", "names", "network", "network_of"]
 
-TIMM = "timm:"
+LIBRARIES = {"timm:": TimmNetwork, "torchvision:": TorchvisionNetwork}
 
 
 def _found() -> Discovered:
@@ -34,29 +35,30 @@ def network(name: str, settings: Mapping[str, Any] | None = None, root: Path | N
     """The network called `name`.
 
     Args:
-        name: of a plugin; `timm:NAME` for timm's model NAME, without pretrained weights; `FILE.py:CLASS` or
-            `package.module:function` for one's own.
-        settings: of timm's model, or of the constructor of one's own.
+        name: of a plugin; `timm:NAME` or `torchvision:NAME` for a library's model NAME, without pretrained weights;
+            `FILE.py:CLASS` or `package.module:function` for one's own.
+        settings: of a library's model, or of the constructor of one's own.
         root: the folder that a file's path begins in.
 
     Raises:
         UsageError: there is none; the near names are listed. Or it takes no settings.
     """
-    if name.startswith(TIMM):
-        return TimmNetwork(name.removeprefix(TIMM), settings)
+    for prefix, library in LIBRARIES.items():
+        if name.startswith(prefix):
+            return library(name.removeprefix(prefix), settings)
     if is_import(name):
         return OwnNetwork(name, settings, root)
     if settings:
-        raise UsageError(f"network {name!r} takes no settings: only timm's models and networks of one's own do.")
+        raise UsageError(f"network {name!r} takes no settings: only libraries' models and networks of one's own do.")
     found: Network = _found().get(name)()
     return found
 
 
 def names() -> list[str]:
-    """The names of all networks but timm's, sorted."""
+    """The names of all networks but the libraries', sorted."""
     return sorted(_found().classes)
 
 
 def all_networks() -> list[Network]:
-    """All networks but timm's, by name."""
+    """All networks but the libraries', by name."""
     return [network(name) for name in names()]

@@ -1,75 +1,64 @@
-"""Where a record is, by what a person calls it: a path, a run id or the beginning of one, in a store or committed."""
+"""Finding a run by what a person types: a run id, the beginning of it or of its hash, or a path."""
 
-import difflib
 from importlib.resources import files
 from pathlib import Path
 
-from bench.errors import StoreError, UsageError, unknown_name
+from bench.errors import StoreError, unknown_name
 from bench.records.record import Record, parse_record
 
-__all__ = ["committed_results", "find_record", "find_run"]
+__all__ = ["committed_results", "find_record", "find_records"]
 
-_LIST_UP_TO = 40
+_SHOWN = 8
 
 
 def committed_results() -> Path:
-    """The folder of the committed results, `leaderboard/results`; an installed copy has none."""
+    """The folder of the results that come with a checkout; an installed wheel has none."""
     return Path(str(files("bench.leaderboard") / "results"))
 
 
-def find_record(name: str, store: Path) -> tuple[Record, Path]:
-    """A record, and the folder that it lies in.
+def find_records(name: str, store: Path) -> list[tuple[Record, Path]]:
+    """All records that a name may mean, from the store, else from the committed results, and the folders they lie in.
 
     Args:
-        name: path of a record or of its folder, or what `find_run` takes.
+        name: a run id, the beginning of it or of its hash; or the path of a record, or of a run's folder.
         store: folder of the runs.
 
     Raises:
-        StoreError, UsageError: none or several match, or it cannot be read; those that match, or are near, are listed.
+        StoreError: there is none, or one cannot be read; the near names are listed.
     """
     path = Path(name)
-    for file in (path, path / "record.json"):
-        if file.is_file():
-            return parse_record(_read(file), str(file)), file.parent
-    return find_run(name, store)
+    given = path if path.is_file() else path / "record.json"
+    if given.is_file():
+        return [(parse_record(given.read_bytes(), str(given)), given.parent)]
+    known: list[str] = []
+    for paths in (store.glob("*/record.json"), committed_results().rglob("record.json")):
+        runs = {each.parent.name: each for each in sorted(paths)}
+        exact = {name: runs[name]} if name in runs else {}
+        found = exact or {
+            run: where
+            for run, where in runs.items()
+            if name and (run.startswith(name) or run.rpartition("-")[2].startswith(name))
+        }
+        if found:
+            return [(parse_record(where.read_bytes(), str(where)), where.parent) for where in found.values()]
+        known += runs
+    if not store.is_dir():
+        raise StoreError(
+            f"no store at {str(store)!r}, and no committed run {name!r}. Run something, or give --store DIR."
+        )
+    near = str(unknown_name("run", name, known))
+    raise StoreError(near if len(known) <= _SHOWN else f"{near.partition(' Known:')[0]} It is none of {len(known)}.")
 
 
-def find_run(name: str, store: Path, committed: Path | None = None) -> tuple[Record, Path]:
-    """A record of a store or, where that has none, of the committed ones, and the folder that it lies in.
-
-    Args:
-        name: run id, its hash alone, or a beginning of either.
-        store: folder of the runs.
-        committed: folder of other runs; None: the committed results.
+def find_record(name: str, store: Path) -> tuple[Record, Path]:
+    """The one record that a name means, and the folder that it lies in.
 
     Raises:
-        StoreError, UsageError: none or several match, or it cannot be read; those that match, or are near, are listed.
+        StoreError: there is none, there are several (they are listed), or it cannot be read.
     """
-    every: list[str] = []
-    for root in (store, committed or committed_results()):
-        found = {file.parent.name: file for file in sorted(root.glob("*/record.json"))}
-        matches = [n for n in found if n == name] or [
-            n for n in found if n.startswith(name) or n.rpartition("-")[2].startswith(name)
-        ]
-        if len(matches) > 1:
-            raise StoreError(f"{name!r} names {len(matches)} runs: {', '.join(matches)}. Give more of the name.")
-        if matches:
-            file = found[matches[0]]
-            record = parse_record(_read(file), str(file))
-            if record.run_id != matches[0]:
-                raise StoreError(
-                    f"record {file}: it says run_id {record.run_id!r}, but lies in the folder of {matches[0]!r}."
-                )
-            return record, file.parent
-        every += found if len(found) <= _LIST_UP_TO else difflib.get_close_matches(name, found, n=5, cutoff=0.3)
-    error = unknown_name("run", name, every)
-    if not store.is_dir():
-        raise UsageError(f"{error} There is no store at {str(store)!r}: give --store DIR.")
-    raise error
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise StoreError(f"cannot read {path}: {error.strerror}") from None
+    found = find_records(name, store)
+    if len(found) > 1:
+        ids = [record.run_id for record, _ in found]
+        more = f" and {len(ids) - _SHOWN} more" if len(ids) > _SHOWN else ""
+        raise StoreError(f"{name!r} names {len(ids)} runs: {', '.join(ids[:_SHOWN])}{more}. Give more of the name.")
+    return found[0]

@@ -16,6 +16,7 @@ from bench.specs.track import describe
 
 __all__ = [
     "SCHEMA",
+    "UNFINISHED",
     "LatencyRow",
     "Layer",
     "Measured",
@@ -37,7 +38,10 @@ _RESULTS = {
     *("status", "dense", "pruned", "ratios", "layers", "left_out", "budget", "ledger", "curve", "search"),
 }
 
-Status = Literal["ok", "missed-target", "undertrained", "failed", "invalid"]
+Status = Literal["ok", "missed-target", "undertrained", "failed", "invalid", "timed-out", "out-of-memory"]
+UNFINISHED: tuple[Status, ...] = ("failed", "timed-out", "out-of-memory")
+"""What `--retry-failed` runs again."""
+
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=0, le=2**63 - 1)]
 Seconds = Annotated[float, Field(ge=0, le=1e12)]
@@ -199,7 +203,8 @@ class Record(_Part):
     Attributes:
         schema_version: version of this layout (`schema` in JSON).
         run_id: hash over everything that decides the result, behind a readable prefix.
-        status: `ok`, `missed-target`, `undertrained`, `failed` or `invalid`; only `ok` is ranked.
+        status: `ok`, `missed-target`, `undertrained`, `failed`, `invalid`, or `timed-out` or `out-of-memory` where a
+            limit ended the run; only `ok` is ranked.
         error: what went wrong, with the traceback; None for the rest.
         method, kind, control: the method's name and what it is.
         config: the method's settings, all of them.

@@ -20,7 +20,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 from safetensors import SafetensorError
 
-from bench.errors import StoreError
+from bench.errors import StoreError, Unwritable
 from bench.records.record import Record, parse_record
 
 __all__ = ["Store", "Unreadable", "each_record", "read_records", "sweep", "write_atomically", "write_text"]
@@ -45,7 +45,7 @@ def write_atomically(path: Path, write: Callable[[Path], None], durable: bool = 
         durable: wait until the content is on disk, so that it survives a power cut and not only a kill.
 
     Raises:
-        StoreError: the folder cannot be written, or the disk is full; nothing is left behind.
+        Unwritable: the folder cannot be written, or the disk is full; nothing is left behind.
     """
     temporary: Path | None = None
     try:
@@ -61,7 +61,7 @@ def write_atomically(path: Path, write: Callable[[Path], None], durable: bool = 
         temporary.replace(path)
     except (OSError, SafetensorError) as error:
         reason = getattr(error, "strerror", None) or error
-        raise StoreError(f"cannot write {path}: {reason}. Free some space, or give another folder.") from None
+        raise Unwritable(f"cannot write {path}: {reason}. Free some space, or give another folder.") from None
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
@@ -127,6 +127,26 @@ class Store:
             yield
         finally:
             lock.release()
+
+    def try_lock(self, name: str) -> FileLock | None:
+        """Takes the lock called `name` until it is released or this process ends; None where another one has it."""
+        self.prepare()
+        lock = FileLock(self.root / ".locks" / f"{name}.lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            return None
+        except OSError as error:
+            raise StoreError(f"cannot lock {lock.lock_file}: {error.strerror or error}. Free some space.") from None
+        return lock
+
+    def stamp(self, run_id: str) -> tuple[int, int] | None:
+        """What changes whenever a run's record is written; None where there is none."""
+        try:
+            found = self.record_path(run_id).stat()
+        except OSError:
+            return None
+        return found.st_ino, found.st_mtime_ns
 
     def write(self, record: Record) -> Path:
         """Writes a record, atomically; an earlier one with the same id is replaced.

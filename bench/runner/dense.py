@@ -33,9 +33,9 @@ from bench.specs.code import definition_sha256
 from bench.specs.digest import digest
 from bench.specs.run import RunSpec
 from bench.specs.track import deciding_fields
-from bench.trial.method import Epoch, History, Observer
+from bench.training.hooks import Epoch, History, Observation, Observer
 
-__all__ = ["Dense", "build", "changed_since", "committed_dense", "dense_key", "dense_network"]
+__all__ = ["Dense", "build", "changed_since", "committed_dense", "dense_key", "dense_network", "dense_seconds"]
 
 Report = Callable[[str, float], None]
 _RECIPE = ("settings", "recipe", "prunable", "threads", "precision", "device")
@@ -194,6 +194,16 @@ def dense_network(
     )
 
 
+def dense_seconds(spec: RunSpec, store: Store) -> float | None:
+    """What training the run's dense network took; None where it is not there yet."""
+    key = dense_key(spec)
+    try:
+        meta = read_meta(committed_dense() / key) or read_meta(store.dense_folder(key))
+    except StoreError:
+        return None
+    return None if meta is None else meta.spent.device_seconds
+
+
 def _label(spec: RunSpec) -> str:
     drawn = f"s{spec.seed}" if spec.track.weights is None else "given"
     label = f"{spec.track.dataset}-{spec.track.network}-{drawn}"
@@ -256,7 +266,8 @@ def _train(
         save_tensors(folder / "weights.safetensors", trained.tensors)
         meta = _meta(spec, trained, sha256, machines, seen)
     else:  # the weights stay those that other runs began with
-        meta = kept.model_copy(update={"observers": {**kept.observers, **seen}})
+        looks = tuple(each.epochs for each in trained.history.observations) or kept.looks
+        meta = kept.model_copy(update={"observers": {**kept.observers, **seen}, "looks": looks})
     write_meta(folder, meta)
     clear_checkpoint(folder, observers)
     forget_machines(folder)
@@ -273,6 +284,7 @@ def _meta(
         spent=Spent(**asdict(trained.spent)),
         curve=trained.curve,
         epochs=tuple((each.epochs, each.train_loss, each.learning_rate) for each in trained.history.epochs),
+        looks=tuple(each.epochs for each in trained.history.observations),
         observers=seen,
         machines=machines,
     )
@@ -283,7 +295,8 @@ def _history(
 ) -> tuple[History, bool]:
     """What the observers saw, and whether a part of it is of another training than the first."""
     meta, of_another = first[0], False
-    seen: list[dict[str, Any]] = [{} for _ in meta.epochs]
+    looks = next((each.looks for each in (meta, second[0]) if each is not None and each.looks), ())
+    seen: list[dict[str, Any]] = [{} for _ in looks]
     for each in observers:
         holder, folder = first if _watched(meta, each) else second
         assert holder is not None
@@ -292,5 +305,6 @@ def _history(
         for key, tensor in load_tensors(folder / f"{each.name}.safetensors", row.sha256).items():
             index, _, name = key.partition("/")
             seen[int(index)].setdefault(each.name, {})[name] = tensor
-    points = zip(meta.epochs, seen, strict=True)
-    return History(tuple(Epoch(epochs, loss, rate, observed) for (epochs, loss, rate), observed in points)), of_another
+    epochs = tuple(Epoch(*row) for row in meta.epochs)
+    points = tuple(Observation(at, observed) for at, observed in zip(looks, seen, strict=True))
+    return History(epochs, points), of_another

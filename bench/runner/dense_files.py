@@ -58,7 +58,8 @@ class DenseMeta(BaseModel):
         weights_sha256: of its tensors.
         spent: what its training cost.
         curve: loss and validation accuracy by epoch.
-        epochs: passes, mean loss and learning rate at each of the observers' points.
+        epochs: passes, mean loss and learning rate at each epoch's end.
+        looks: passes at each of the observers' points.
         observers: by name, hashes over what it saw (`sha256`), over its own code, and over the weights that the
             training it watched came to: another machine's may be others.
         machines: on which it was trained, first one first.
@@ -72,6 +73,7 @@ class DenseMeta(BaseModel):
     spent: Spent
     curve: tuple[Point, ...]
     epochs: tuple[tuple[float, float, float], ...]
+    looks: tuple[float, ...] = ()
     observers: dict[str, ObserverRow] = {}
     machines: tuple[dict[str, Any], ...] = ()
 

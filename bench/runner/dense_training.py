@@ -24,9 +24,9 @@ from bench.specs.budget import TRAINING, Amount
 from bench.specs.run import RunSpec, package_sha256
 from bench.surgery import ChannelGroup
 from bench.training.clock import Clock
+from bench.training.hooks import Epoch, History, Observer
 from bench.training.optimiser import Optimiser
 from bench.training.trainer import Allowance, Trainer, autocast
-from bench.trial.method import Epoch, History, Observer
 
 __all__ = ["Trained", "build", "clear_checkpoint", "flat_history", "train_dense"]
 

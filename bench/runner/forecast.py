@@ -5,15 +5,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
+from typing import Any
 
-from bench.records.record import Record
+from bench.records.record import UNFINISHED, Record
 from bench.records.store import Store
 from bench.runner.dense import changed_since, dense_key
 from bench.runner.jobs import Job
+from bench.runner.queue import readable
 from bench.runner.run import journal_folder
 from bench.specs.changes import changed_inputs, changed_wishes, inputs_of
 
-__all__ = ["Overview", "overview"]
+__all__ = ["Overview", "PlannedRun", "overview", "planned_runs"]
 
 _MEASURE_SECONDS = 2.0  # measuring, writing and publishing one run
 
@@ -57,13 +59,69 @@ class Overview:
         return lines
 
 
+@dataclass(frozen=True)
+class PlannedRun:
+    """One run of a plan, before it runs.
+
+    Attributes:
+        run_id, method, track, target, seed, device, config: what it is.
+        command: makes this one row again.
+        status: of its record; None where there is none.
+        to_run: whether it will be carried out.
+        interrupted: whether it goes on from a journal.
+    """
+
+    run_id: str
+    method: str
+    track: str
+    target: str
+    seed: int
+    device: str
+    config: dict[str, Any]
+    command: str
+    status: str | None
+    to_run: bool
+    interrupted: bool
+
+    @property
+    def words(self) -> str:
+        """What will become of it, for people."""
+        if not self.to_run:
+            return f"done already: {self.status}"
+        return "interrupted, to go on" if self.interrupted else "to run"
+
+
+def planned_runs(jobs: Sequence[Job], store: Store, retry_failed: bool) -> list[PlannedRun]:
+    """What a command would do with each job, by what the store holds."""
+    rows = []
+    for job in jobs:
+        spec, record = job.spec, readable(store, job.spec.run_id)
+        again = record is None or (retry_failed and record.status in UNFINISHED)
+        rows.append(
+            PlannedRun(
+                run_id=spec.run_id,
+                method=spec.method,
+                track=spec.track.name,
+                target=str(spec.target),
+                seed=spec.seed,
+                device=spec.device,
+                config=spec.config,
+                command=job.command,
+                status=record.status if record else None,
+                to_run=again,
+                interrupted=again and journal_folder(store, spec).is_dir(),
+            )
+        )
+    return rows
+
+
 def overview(jobs: Sequence[Job], store: Store, records: Sequence[Record], retry_failed: bool) -> Overview:
     """Looks at a plan and at what the store holds."""
     by_id = {record.run_id: record for record in records}
-    failed = [job for job in jobs if (r := by_id.get(job.spec.run_id)) is not None and r.status == "failed"]
+    failed = [job for job in jobs if (r := by_id.get(job.spec.run_id)) is not None and r.status in UNFINISHED]
     absent = [job for job in jobs if job.spec.run_id not in by_id]
     todo = [*absent, *failed] if retry_failed else absent
-    interrupted = [job for job in absent if journal_folder(store, job.spec).is_dir()]
+    interrupted = [job for job in todo if journal_folder(store, job.spec).is_dir()]
     guesses = [_seconds(job, records) for job in todo]
     known = [guess for guess in guesses if guess is not None]
     return Overview(

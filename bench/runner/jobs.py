@@ -1,9 +1,10 @@
 """What a command means: methods x tracks x targets x seeds, resolved into jobs, all checked before any work starts."""
 
 import json
+import re
 import shlex
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from pydantic import ValidationError
@@ -18,9 +19,10 @@ from bench.specs.claim import Claim, load_claim
 from bench.specs.run import RunSpec
 from bench.specs.target import Target
 from bench.specs.track import Track, describe, load_track
-from bench.trial.method import Config, Method, Observer
+from bench.training.hooks import Observer
+from bench.trial.method import Config, Method
 
-__all__ = ["Job", "Plan", "RunRequest", "Unfit", "make_plan", "method_class", "method_classes", "plan"]
+__all__ = ["Job", "Plan", "RunRequest", "Unfit", "make_plan", "method_class", "method_classes", "plan", "shard"]
 
 
 @dataclass(frozen=True)
@@ -157,6 +159,27 @@ def plan(request: RunRequest, inputs_of: InputsOf = inputs_here) -> Plan:
     if not jobs:
         raise UsageError(left_out[0].reason if left_out else "nothing to run. Give --method, --track and --target.")
     return Plan(tuple(jobs.values()), tuple(left_out))
+
+
+def shard(plan: Plan, text: str) -> Plan:
+    """The part `K/N` of a plan: N commands with K from 1 to N do all of it, each job once, as evenly as it goes.
+
+    Jobs that share a dense network stay together as far as that is even: it is trained in one place.
+
+    Raises:
+        UsageError: it is no K/N with 1 <= K <= N.
+    """
+    found = re.fullmatch(r"([0-9]{1,6})/([0-9]{1,6})", text.strip())
+    if found is None or not 1 <= int(found[1]) <= int(found[2]):
+        raise UsageError(
+            f"--shard {text!r}: give K/N with K from 1 to N, such as 3/8 (in a Slurm array: $SLURM_ARRAY_TASK_ID/8)."
+        )
+    number, count = int(found[1]), int(found[2])
+    jobs = plan.jobs
+    together = sorted(jobs, key=lambda job: (job.spec.track.name, job.spec.seed))  # stable: else as in the plan
+    begin, end = (len(jobs) * (number - 1) // count, len(jobs) * number // count)
+    chosen = {job.spec.run_id for job in together[begin:end]}
+    return replace(plan, jobs=tuple(job for job in jobs if job.spec.run_id in chosen))
 
 
 def _claimed(claim: Claim, given: str, request: RunRequest, inputs_of: InputsOf) -> list[Job]:

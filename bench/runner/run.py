@@ -1,6 +1,7 @@
 """One run, from its spec to its record: the only place that knows the order of the steps (design: data, dense
 network, `prune`, fine-tuning, the target, measuring, the record)."""
 
+import os
 import shutil
 import traceback
 from collections.abc import Callable, Mapping
@@ -12,6 +13,7 @@ import torch
 
 from bench.data.splits import Data, check_augmentation, load_data
 from bench.errors import BenchError, DataError, GuardViolation, StoreError, UsageError
+from bench.journal import interrupt
 from bench.journal.files import FileJournal, JournalRefused
 from bench.journal.protocol import Journal
 from bench.measure.latency import Latency
@@ -19,7 +21,7 @@ from bench.measure.macs import count_macs
 from bench.measure.network import latencies, layers_of, measure
 from bench.networks.base import Network
 from bench.networks.registry import network_of
-from bench.records.lookup import find_run
+from bench.records.lookup import find_record
 from bench.records.record import LatencyRow, Measured, Record, Status
 from bench.records.store import Store, sweep, write_atomically
 from bench.runner.dense import Dense, build, dense_network
@@ -32,8 +34,11 @@ from bench.seeding import generator, isolated, use_threads
 from bench.specs.budget import TRAINING, Budget, Ledger
 from bench.specs.run import RunSpec, package_sha256
 from bench.specs.track import Track
-from bench.surgery import Surgery, save_network
-from bench.trial.method import Method, Observer
+from bench.surgery import save_network
+from bench.training.hooks import Observer
+from bench.trial.method import Method
+from bench.trial.phases import begin, calls_of, finetune, settle
+from bench.trial.setup import TrialSetup
 from bench.trial.trial import Trial
 
 __all__ = ["Report", "Workplace", "execute"]
@@ -92,10 +97,10 @@ def execute(
     Raises:
         StoreError, DataError: the store or the data cannot be used, or the images are not those of the plan; nothing
             was written.
-        UsageError: the code of the method or the network is not that of the plan any more.
+        UsageError: the code of the method or the network is not that of the plan any more; nothing was written.
         JournalRefused: a killed process left a journal that this code cannot go on with; nothing was written.
     """
-    spec = job.spec
+    spec, process = job.spec, os.getpid()
     method = method_class(spec.method)
     builder = RecordBuilder(spec, method, job.command)
     data = workplace.data(spec)
@@ -109,13 +114,30 @@ def execute(
             record = builder.record("invalid", str(error))
         except (StoreError, DataError, JournalRefused):
             raise
-        except Exception as error:  # a plugin may fail in any way: the record says how, and other runs go on
-            last = f"{type(error).__name__}: {error}"
-            record = builder.record("failed", last if isinstance(error, BenchError) else traceback.format_exc())
+        except BaseException as error:  # a plugin may fail in any way: the record says how, and other runs go on
+            if isinstance(error, KeyboardInterrupt) and interrupt.requested():
+                raise
+            record = _failed(builder, error)
+    if os.getpid() != process:
+        os._exit(1)  # a child that a plugin forked and let go on: the run is its parent's
     workplace.store.write(record)
     shutil.rmtree(journal_folder(workplace.store, spec), ignore_errors=True)
     sweep(workplace.store.folder(spec.run_id))
     return record
+
+
+def _failed(builder: RecordBuilder, error: BaseException) -> Record:
+    """The record of a run that raised; its text is a plugin's, and may be anything, or fail itself."""
+    try:
+        said = f"{type(error).__name__}: {error}" if isinstance(error, BenchError) else traceback.format_exc()
+    except Exception:
+        said = f"{type(error).__name__}, whose text cannot be had"
+    try:
+        return builder.record("failed", said)
+    except Exception as wrong:  # what it left does not fit into a record
+        return RecordBuilder(builder.spec, builder.method, builder.command).record(
+            "failed", f"{said}\n{type(wrong).__name__}: {wrong}"
+        )
 
 
 def journal_folder(store: Store, spec: RunSpec) -> Path:
@@ -159,27 +181,30 @@ def _steps(
     journal = _journal(store, spec, data, dense)
     builder.provenance["machines"] = machines_in(journal_folder(store, spec))
     trial = _trial(spec, method, plugin, data, dense, store, report, journal)
-    builder.ledger = trial.ledger
+    builder.ledger, calls = trial.ledger, calls_of(trial)
 
     try:
-        trial.begin()
+        begin(trial)
         try:
+            report("prune", 0.0)
             with builder.timed("method"), isolated(spec.seed, "method", spec.method):
                 method().prune(trial)
             if method.finetunes == "track":
                 with builder.timed("finetune"):
-                    trial.finetune()
+                    finetune(trial)
         except Exception as error:
-            if trial.guard.violations:  # even where the method swallowed the first violation
-                raise GuardViolation(trial.guard.violations[0]) from error
+            if calls.guard.violations:  # even where the method swallowed the first violation
+                raise GuardViolation(calls.guard.violations[0]) from error
+            if isinstance(error, UsageError) and not journal.cannot_go_on(error):  # the method's: it has its record
+                raise BenchError(f"{type(error).__name__}: {error}") from error
             raise
         finally:
-            trial.settle()
+            settle(trial)
     finally:
-        builder.search = search_of(trial.curve)
-        builder.curve = (dense.curve if method.starts == "trained" else ()) + tuple(trial.curve)
-    if trial.guard.violations:
-        raise GuardViolation(trial.guard.violations[0])
+        builder.search = search_of(calls.curve)
+        builder.curve = (dense.curve if method.starts == "trained" else ()) + tuple(calls.curve)
+    if calls.guard.violations:
+        raise GuardViolation(calls.guard.violations[0])
     if trial.surgery.weights.active:
         trial.surgery.weights.apply_()
 
@@ -191,8 +216,8 @@ def _steps(
         builder.pruned = measure(network, data, spec.precision, batch, both["pruned"], data.classes)
     builder.layers = layers_of(dense.network, network, data.shape)
     structured = method.kind == "structured" and spec.target.measure != "none"
-    builder.left_out = {each.name: each.reason for each in trial.engine.left_out} if structured else {}
-    prunable = {name for group in trial.engine.groups for name in group.layers} if structured else set()
+    builder.left_out = {each.name: each.reason for each in trial.surgery.left_out} if structured else {}
+    prunable = {name for group in trial.surgery.groups for name in group.layers} if structured else set()
     builder.ratios = ratios_of(builder.dense, builder.pruned, builder.layers, prunable)
     description = description_of(spec.track, data)
     path = store.folder(spec.run_id) / "network.safetensors"
@@ -245,17 +270,14 @@ def _trial(
     network.eval()
     macs = count_macs(network, data.shape).total
     params = sum(parameter.numel() for parameter in network.parameters())
-    prunable = track.prunable or plugin.prunable
-    engine = Surgery(network, data.shape, prunable, macs, params, spec.target, proof_inputs(data))
     budget = Budget(budget_amount(spec), spec.unit, TRAINING * macs * len(data.train))
     ledger = Ledger(budget, track.budget.search_share)
     if trained:
         ledger.charge("dense", dense.spent)
-    return Trial(
+    setup = TrialSetup(
         network=network,
         config=method.Config.model_validate(spec.config),
         target=spec.target,
-        device=data.device,
         rng=generator(spec.seed, "method", spec.method),
         history=dense.history if trained else type(dense.history)(),
         ledger=ledger,
@@ -263,14 +285,18 @@ def _trial(
         precision=spec.precision,
         seed=spec.seed,
         data=data.for_method(),
-        engine=engine,
+        prunable=track.prunable or plugin.prunable,
+        dense_macs=macs,
+        dense_params=params,
+        proof_inputs=proof_inputs(data),
         observers=[each() for each in method.observers],
-        reinitialise=plugin.initialise,
-        recorded_widths=lambda run: _widths(store, run, engine),
-        initial=lambda: build(plugin, data, spec.seed).state_dict(),
+        initialise=plugin.initialise,
+        initial=lambda: (dense.network if track.weights else build(plugin, data, spec.seed)).state_dict(),
+        recorded_widths=lambda run: _widths(store, run),
         journal=journal,
         report=report,
     )
+    return Trial(setup)
 
 
 def proof_inputs(data: Data) -> torch.Tensor:
@@ -279,14 +305,10 @@ def proof_inputs(data: Data) -> torch.Tensor:
     return drawn.to(data.device, memory_format=torch.channels_last)
 
 
-def _widths(store: Store, run: str, engine: Surgery) -> Mapping[str, int]:
-    """The widths that a finished run gave to the groups of this network."""
+def _widths(store: Store, run: str) -> Mapping[str, int]:
+    """The widths of a finished run's layers."""
     try:
-        record, _ = find_run(run, store.root)
+        record, _ = find_record(run, store.root)
     except UsageError as error:  # of this run's settings alone: the other runs go on
         raise BenchError(f"widths of run {run!r}: {error}") from None
-    after = {layer.name: layer.width_after for layer in record.layers}
-    missing = [group.name for group in engine.groups if group.name not in after]
-    if missing:
-        raise BenchError(f"run {run!r} has no widths for {', '.join(missing)}. Name a finished run on this network.")
-    return {group.name: after[group.name] for group in engine.groups}
+    return {layer.name: layer.width_after for layer in record.layers}

@@ -1,23 +1,28 @@
-"""Many runs: what is done already is said so, the rest goes through an executor, and each outcome comes back."""
+"""Many runs: what is done already is said so, the rest goes through an executor, and each outcome comes back.
 
-import shutil
-from collections.abc import Callable, Iterator, Sequence
+An executor only has to run jobs somewhere and say how each one ended: locks, records of what died, and what is tried
+again are decided here, the same for all of them.
+"""
+
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
-from bench.errors import StoreError
-from bench.journal.files import JournalRefused
+from bench.errors import UsageError
 from bench.networks.registry import network_of
 from bench.networks.weights import load_weights
-from bench.records.record import Record
-from bench.records.store import Store
+from bench.records.record import UNFINISHED, Record, Status
 from bench.runner.dense import build
-from bench.runner.jobs import Job
-from bench.runner.run import Report, Workplace, execute, journal_folder
+from bench.runner.executor import Executor, Finish, How, Progress
+from bench.runner.jobs import Job, method_class
+from bench.runner.queue import JobQueue, clear_journal, readable
+from bench.runner.record_builder import RecordBuilder
+from bench.runner.run import Workplace
 
-__all__ = ["Executor", "Outcome", "Progress", "check", "perform", "run_suite"]
+__all__ = ["Outcome", "check", "run_suite"]
 
-Progress = Callable[[Job, str, float], None]
+
+_ATTEMPTS = 2
+"""How often a run is begun whose process was killed from outside, or could not use the store or the data."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +31,7 @@ class Outcome:
 
     Attributes:
         job: the job.
-        record: its record; None where the process died and there is none.
+        record: its record; None where its journal was refused and there is none.
         fresh: whether it was run now (else its record was there already).
         error: why there is no record.
     """
@@ -35,13 +40,6 @@ class Outcome:
     record: Record | None
     fresh: bool = True
     error: str | None = None
-
-
-class Executor(Protocol):
-    """Runs jobs somewhere. Records are in the workplace's store when their outcomes come back."""
-
-    def run(self, jobs: Sequence[Job], workplace: Workplace, progress: Progress) -> Iterator[Outcome]:
-        """Outcomes, as they come."""
 
 
 def check(jobs: Sequence[Job], workplace: Workplace) -> None:
@@ -60,27 +58,6 @@ def check(jobs: Sequence[Job], workplace: Workplace) -> None:
     workplace.store.prepare()
 
 
-def perform(job: Job, workplace: Workplace, report: Report) -> Outcome:
-    """Runs one job, unless its record is there; one process at a time does the same job."""
-    run_id = job.spec.run_id
-    with workplace.store.lock(run_id, waiting=lambda: report("waiting: another process runs it", 0.0)):
-        record = _readable(workplace.store, run_id)
-        if record is not None and record.status != "failed":
-            return Outcome(job, record, fresh=False)
-        try:
-            return Outcome(job, execute(job, workplace, report))
-        except JournalRefused as error:
-            return Outcome(job, None, error=str(error))
-
-
-def _readable(store: Store, run_id: str) -> Record | None:
-    """The record of a run; one that cannot be read counts as not there, and a new run replaces it."""
-    try:
-        return store.read(run_id)
-    except StoreError:
-        return None
-
-
 def run_suite(
     jobs: Sequence[Job],
     workplace: Workplace,
@@ -95,16 +72,59 @@ def run_suite(
         workplace: store and data.
         executor: runs what is not done.
         progress: told how far each run is.
-        retry_failed: run those again whose record says `failed`.
+        retry_failed: run those again whose record says that they did not end well.
+
+    Raises:
+        UsageError: the store or the data could not be used by a run, twice; the other runs are done.
+        KeyboardInterrupt: somebody asked to stop.
     """
-    todo = []
+    store, todo = workplace.store, []
     for job in jobs:
-        record = _readable(workplace.store, job.spec.run_id)
-        if record is None or (retry_failed and record.status == "failed"):
+        record = readable(store, job.spec.run_id)
+        if record is None or (retry_failed and record.status in UNFINISHED):
             todo.append(job)
         else:
-            if record.status != "failed":  # killed after its record was written; another process may retry a failed one
-                shutil.rmtree(journal_folder(workplace.store, job.spec), ignore_errors=True)
+            clear_journal(store, job, record)
             yield Outcome(job, record, fresh=False)
-    if todo:
-        yield from executor.run(todo, workplace, progress)
+    if not todo:
+        return
+    queue, again, unusable = JobQueue(todo, store, retry_failed), dict[str, int](), list[str]()
+    try:
+        for finish in executor.run(queue, workplace, progress):
+            yield from _found(queue)
+            times = again[finish.job.spec.run_id] = again.get(finish.job.spec.run_id, 0) + 1
+            record = queue.fresh_record(finish.job)
+            if record is None and finish.how in ("unusable", "lost") and times < _ATTEMPTS:
+                progress(finish.job, f"tried again: {finish.why.splitlines()[-1]}", 0.0)
+                queue.put_back(finish.job)
+                continue
+            if record is None and finish.how not in ("unusable", "refused", "stopped"):
+                record = _write_end(finish, workplace)
+            queue.release(finish.job)
+            if record is not None:
+                yield Outcome(finish.job, record)
+            elif finish.how == "refused":
+                yield Outcome(finish.job, None, error=finish.why)
+            elif finish.how == "unusable":
+                unusable.append(finish.why)
+        yield from _found(queue)
+    finally:
+        queue.release_all()
+    if unusable:
+        raise UsageError(unusable[0])
+
+
+def _found(queue: JobQueue) -> Iterator[Outcome]:
+    while queue.found:
+        job, record = queue.found.pop(0)
+        yield Outcome(job, record, fresh=False)
+
+
+def _write_end(finish: Finish, workplace: Workplace) -> Record:
+    """The record of a run that could not write its own; its journal stays, so that it can go on from there."""
+    statuses: dict[How, Status] = {"timed-out": "timed-out", "out-of-memory": "out-of-memory"}
+    status = statuses.get(finish.how, "failed")
+    draft = RecordBuilder(finish.job.spec, method_class(finish.job.spec.method), finish.job.command)
+    record = draft.record(status, finish.why)
+    workplace.store.write(record)
+    return record

@@ -1,174 +1,227 @@
-"""Runs on this machine: one after the other in this process, or in several processes, one run at a time each.
+"""Runs on this machine: each in a process of its own, several at once where asked.
 
-A worker process that dies takes only its own run with it: the run is reported as having no record, and a new
-worker takes the next one.
+A run's process that dies takes only its own run with it, whatever killed it; a driver that dies takes all of them along
+(`keeper`).
 """
 
-import multiprocessing
+from __future__ import annotations
+
+import json
 import os
+import selectors
 import signal
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+import socket
+from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
-from multiprocessing.connection import Connection, wait
-from multiprocessing.context import SpawnProcess
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from pickle import dumps
+from typing import TYPE_CHECKING, Any
 
 from bench.errors import UsageError
-from bench.journal import interrupt as stopping
-from bench.records.store import Store
-from bench.runner.jobs import Job
-from bench.runner.run import Workplace
-from bench.runner.suite import Outcome, Progress, perform
+from bench.journal import interrupt
+from bench.runner.executor import ExecutorOptions, Finish, Progress
+from bench.runner.keeper import Ended
+from bench.runner.nursery import Nursery, Order
+from bench.runner.output_log import LOG
+from bench.runner.run_process import REFUSED, STOPPED, UNUSABLE, Task
+from bench.text import plain
 
-__all__ = ["InProcess", "LocalProcesses"]
+if TYPE_CHECKING:
+    from bench.runner.jobs import Job
+    from bench.runner.queue import JobQueue
+    from bench.runner.run import Workplace
+
+__all__ = ["Inline", "LocalProcesses", "device_tokens", "finish_of"]
 
 _POLL_SECONDS = 0.5
+_LOG_SHOWN = 2000
+_WAITING = "waiting: another process runs it"
 
 
-class InProcess:
-    """One run after the other, in this process."""
+class Inline:
+    """One run after the other in this very process, for a debugger: a plugin can hurt the runs after it."""
 
-    def run(self, jobs: Sequence[Job], workplace: Workplace, progress: Progress) -> Iterator[Outcome]:
-        """Outcomes, as they come."""
-        for job in jobs:
-            if stopping.requested():
-                raise KeyboardInterrupt
-            yield perform(job, workplace, lambda phase, share, job=job: progress(job, phase, share))  # type: ignore[misc]
+    def __init__(self, options: ExecutorOptions | None = None) -> None:
+        pass
+
+    def run(self, queue: JobQueue, workplace: Workplace, progress: Progress) -> Iterator[Finish]:
+        """How each job ended."""
+        from bench.journal.protocol import JournalRefused
+        from bench.runner.run import execute
+
+        while queue.left:
+            job = queue.take()
+            if job is None:
+                interrupt.pause(_POLL_SECONDS)
+                continue
+            try:
+                execute(job, workplace, lambda phase, share, job=job: progress(job, phase, share))  # type: ignore[misc]
+                yield Finish(job, "ended")
+            except JournalRefused as error:
+                yield Finish(job, "refused", str(error))
+            except UsageError as error:
+                yield Finish(job, "unusable", str(error))
+        if interrupt.requested():
+            raise KeyboardInterrupt
+
+    def close(self) -> None:
+        """Nothing to give back."""
 
 
 @dataclass
 class _Worker:
-    process: SpawnProcess
-    pipe: Connection
-    job: Job | None = None
+    number: int
+    job: Job
+    socket: socket.socket
+    buffer: bytes = b""
+    ended: Ended | None = None
     told: bool = False
+    messages: list[dict[str, Any]] = field(default_factory=list)
+
+    def hear(self) -> bool:
+        """Reads what the keeper says; False when it has said its last."""
+        try:
+            content = self.socket.recv(1 << 16)
+        except OSError:
+            content = b""
+        *lines, self.buffer = (self.buffer + content).split(b"\n")
+        self.messages += [json.loads(line) for line in lines]
+        return bool(content)
+
+    def stop(self) -> None:
+        """Passes a request to stop on, once."""
+        if not self.told:
+            self.told = True
+            with suppress(OSError):
+                self.socket.sendall(b"stop\n")
 
 
 class LocalProcesses:
-    """Several worker processes; on a machine with GPUs, worker i takes GPU i."""
+    """Processes on this machine; on one with GPUs, worker i takes the i-th of those that may be used.
 
-    def __init__(self, workers: int) -> None:
-        self._workers = workers
-        self._context = multiprocessing.get_context("spawn")
+    Args:
+        options: how many at once (more than there are GPUs share them), and the limits of each.
+    """
 
-    def run(self, jobs: Sequence[Job], workplace: Workplace, progress: Progress) -> Iterator[Outcome]:
-        """Outcomes, as they come.
+    def __init__(self, options: ExecutorOptions) -> None:
+        self._workers, self._limits = options.workers, options.limits
+        self._nursery = Nursery()
+
+    def close(self) -> None:
+        """Ends the process that runs come from."""
+        self._nursery.close()
+
+    def run(self, queue: JobQueue, workplace: Workplace, progress: Progress) -> Iterator[Finish]:
+        """How each job ended, as they end.
 
         Raises:
-            UsageError: the store or the data cannot be used.
+            KeyboardInterrupt: somebody asked to stop; every run is kept where it is.
         """
-        waiting = deque(jobs)
-        crew = [self._start(number, workplace) for number in range(min(self._workers, len(jobs)))]
-        try:
-            for worker in crew:
-                self._next(worker, waiting)
-            while any(worker.job for worker in crew):
-                busy = {worker.pipe: worker for worker in crew if worker.job}
-                if stopping.requested():
-                    self._stop(crew)
-                for pipe in wait(list(busy), timeout=_POLL_SECONDS):
-                    worker = busy[pipe]  # type: ignore[index]
-                    assert worker.job is not None
-                    try:
-                        kind, content = worker.pipe.recv()
-                    except (EOFError, OSError):
-                        job, worker.job = worker.job, None
-                        worker.process.join()
-                        code = worker.process.exitcode
-                        if not (worker.told and code == -signal.SIGTERM):  # told to stop before it could listen
-                            yield Outcome(job, None, error=_died(code))
-                        if waiting and not stopping.requested():
-                            number = crew.index(worker)
-                            crew[number] = self._start(number, workplace)
-                            self._next(crew[number], waiting)
+        busy: dict[int, _Worker] = {}
+        told: set[str] = set()
+        with selectors.DefaultSelector() as selector:
+            try:
+                while queue.left or busy:
+                    while len(busy) < self._workers and (job := queue.take()):
+                        number = next(number for number in range(self._workers) if number not in busy)
+                        busy[number] = _Worker(number, job, self._nursery.launch(self._order(job, number, workplace)))
+                        selector.register(busy[number].socket, selectors.EVENT_READ, number)
+                    for job in queue.waiting if not busy else ():
+                        if job.spec.run_id not in told:
+                            told.add(job.spec.run_id)
+                            progress(job, _WAITING, 0.0)
+                    if interrupt.requested():
+                        for worker in busy.values():
+                            worker.stop()
+                    if not busy:
+                        interrupt.pause(_POLL_SECONDS)
                         continue
-                    if kind == "progress":
-                        progress(worker.job, *content)
-                    elif kind == "stopped":
-                        worker.job = None
-                    elif kind == "refused":
-                        raise UsageError(content)
-                    else:
-                        job, (fresh, error) = worker.job, content
-                        self._next(worker, waiting)
-                        record = None if error else workplace.store.read(job.spec.run_id)
-                        yield Outcome(job, record, fresh, error)
-            if stopping.requested():
-                raise KeyboardInterrupt
-        finally:
-            for worker in crew:
-                worker.pipe.close()
-                if worker.job:
-                    worker.process.kill()
-            for worker in crew:
-                worker.process.join()
+                    for key, _events in selector.select(_POLL_SECONDS):
+                        worker = busy[key.data]
+                        alive = worker.hear()
+                        for message in worker.messages:
+                            if "progress" in message:
+                                progress(worker.job, *message["progress"])
+                            else:
+                                worker.ended = Ended(**message["ended"])
+                        worker.messages.clear()
+                        if not alive or worker.ended:
+                            selector.unregister(worker.socket)
+                            worker.socket.close()
+                            del busy[worker.number]
+                            log = workplace.store.folder(worker.job.spec.run_id) / LOG
+                            yield finish_of(worker.job, worker.ended, worker.told, log)
+                if interrupt.requested():
+                    raise KeyboardInterrupt
+            finally:
+                for worker in busy.values():
+                    worker.socket.close()  # its keeper ends it
 
-    def _start(self, number: int, workplace: Workplace) -> _Worker:
-        ours, theirs = self._context.Pipe()
-        arguments = (theirs, workplace.store.root, workplace.data_folder, number)
-        process = self._context.Process(target=_work, args=arguments, daemon=True)
-        before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # a worker is born deaf to Ctrl-C: see _work
-        process.start()
-        signal.signal(signal.SIGINT, before)
-        theirs.close()
-        return _Worker(process, ours)
-
-    def _stop(self, crew: list[_Worker]) -> None:
-        """Passes the request to stop on to the workers, once."""
-        for worker in crew:
-            if worker.job and not worker.told:
-                worker.process.terminate()
-                worker.told = True
-
-    def _next(self, worker: _Worker, waiting: deque[Job]) -> None:
-        worker.job = waiting.popleft() if waiting and not stopping.requested() else None
-        if worker.job:
-            with suppress(BrokenPipeError):  # it died while it started: reading from it will say so
-                worker.pipe.send(worker.job)
+    def _order(self, job: Job, number: int, workplace: Workplace) -> Order:
+        store = workplace.store.root.absolute()
+        device = device_tokens()[number % len(device_tokens())] if job.spec.device == "cuda" else None
+        task = Task(dumps(job), store, workplace.data_folder.absolute(), device)
+        return Order(task, store / job.spec.run_id / LOG, self._limits)
 
 
-def _died(code: int | None) -> str:
-    how = f"signal {-code}" if code is not None and code < 0 else f"exit code {code}"
-    return f"its process died ({how}); the same command takes it up again"
-
-
-def _work(pipe: Connection, store: Path, data_folder: Path, number: int) -> None:
-    """A worker process: takes jobs until the pipe closes."""
-    devices = os.environ.get("CUDA_VISIBLE_DEVICES")
+def device_tokens() -> list[str]:
+    """What CUDA_VISIBLE_DEVICES can be set to for one of the GPUs that may be used: those it lists, else all."""
     import torch
 
-    if devices is None and torch.cuda.device_count() > 1:
-        torch.cuda.set_device(number % torch.cuda.device_count())
-    workplace = Workplace(Store(store), data_folder)
-
-    def tell(kind: str, content: Any) -> None:
-        try:
-            pipe.send((kind, content))
-        except OSError:  # the driver is gone: nobody is left to work for
-            os._exit(1)
-
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process of a terminal: the driver passes it on
-    with stopping.graceful(signal.SIGTERM):
-        while _work_once(pipe, workplace, tell):
-            pass
+    listed = [token.strip() for token in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")]
+    if any(listed):
+        return [token for token in listed if token]
+    return [str(number) for number in range(torch.cuda.device_count())] or [""]
 
 
-def _work_once(pipe: Connection, workplace: Workplace, tell: Callable[[str, Any], None]) -> bool:
-    """Takes one job and says how it ended; False when there is nothing more to do."""
+def finish_of(job: Job, ended: Ended | None, asked_to_stop: bool, log: Path) -> Finish:
+    """How a job ended, from how its process did; `asked_to_stop`: by us.
+
+    Args:
+        job: the job.
+        ended: what its keeper said; None where the keeper itself was killed.
+        asked_to_stop: whether the driver had passed a request to stop on.
+        log: the file of its output.
+    """
+    if ended is None:
+        return Finish(job, "stopped" if asked_to_stop else "lost", _died("it and its keeper were killed", log))
+    if ended.how == "timed-out":
+        why = f"it was ended after {ended.limit} (--timeout). Its calls are kept: --retry-failed goes on from there."
+        return Finish(job, "timed-out", _with_output(why, log))
+    if ended.how == "out-of-memory":
+        return Finish(job, "out-of-memory", _with_output(f"it took more memory than {ended.limit} (--memory).", log))
+    if ended.code in (REFUSED, UNUSABLE) and ended.said:
+        return Finish(job, "refused" if ended.code == REFUSED else "unusable", ended.said)
+    if asked_to_stop and (ended.code == STOPPED or (ended.code is not None and ended.code < 0)):
+        return Finish(job, "stopped")
+    if ended.code == STOPPED:
+        return Finish(job, "ended", _died("it was told to stop by SIGTERM, but not by this command", log))
+    killed = ended.code == -signal.SIGKILL
+    return Finish(job, "lost" if killed else "ended", _died(_code(ended.code), log))
+
+
+def _code(code: int | None) -> str:
+    if code is None or code >= 0:
+        return f"exit code {code}"
     try:
-        job: Job = pipe.recv()
-    except EOFError:
-        return False
+        name = signal.Signals(-code).name
+    except ValueError:
+        name = "unknown"
+    return f"signal {-code}, {name}{' by somebody, or as memory ran out' if code == -signal.SIGKILL else ''}"
+
+
+def _died(how: str, log: Path) -> str:
+    why = f"its process ended before its record was written ({how}). --retry-failed takes it up again."
+    return _with_output(why, log)
+
+
+def _with_output(why: str, log: Path) -> str:
+    """With the end of what it printed, on lines before."""
     try:
-        outcome = perform(job, workplace, lambda phase, share: tell("progress", (phase, share)))
-    except UsageError as error:
-        tell("refused", str(error))
-    except KeyboardInterrupt:
-        tell("stopped", None)
-        return False
-    else:
-        tell("done", (outcome.fresh, outcome.error))
-    return True
+        with log.open("rb") as file:
+            file.seek(max(0, log.stat().st_size - _LOG_SHOWN))
+            end = file.read(_LOG_SHOWN).decode("utf-8", "replace").strip()
+    except OSError:
+        end = ""
+    return f"{plain(end)}\n{why}" if end else why

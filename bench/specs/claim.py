@@ -47,11 +47,11 @@ class Number(_Section):
             papers count) in percent, `compression` and `compression_weights` (biases left out) in times,
             `filters_removed` and `filters_removed_by_layer` (the mean of the layers' shares) in percent, `top1_lead`
             over `rival` at the same target in points, paired by seed.
-        claimed: the number, in the measure's unit; the mean over seeds must reach it.
-        tolerance: by how much the mean may fall short, in the measure's unit.
+        claimed: the number, in the measure's unit; its one-sided 95 % bound over seeds must reach it.
+        tolerance: by how much it may fall short, in the measure's unit.
         target: what the method is run at, such as `macs=0.1`, or `auto`.
         rival: for `top1_lead`: the method that is compared with.
-        significant: for `top1_lead`: the lead's 95 % interval over seeds must lie above the number.
+        significant: for `top1_lead`: the lead's bound must lie above the number, not only reach it.
         loss: top-1 on test that the pruned network may have lost against its dense network, in points; the other side
             of a size. None only for `top1_lead`.
         loss_tolerance: what is allowed on top of it, in points.

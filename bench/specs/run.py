@@ -9,7 +9,7 @@ count, nor does the record's schema, so that a field that is added later changes
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -91,7 +91,7 @@ class RunSpec:
         }
         return {name: value for name, value in every.items() if value is not None}
 
-    @property
+    @cached_property
     def run_id(self) -> str:
         """Readable prefix and hash, safe as a folder name, at most 128 characters."""
         label = run_label(self.method, self.track.name, str(self.target), self.seed)

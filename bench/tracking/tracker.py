@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.records.record import Measured, Record
+from bench.records.record import UNFINISHED, Measured, Record
 from bench.tracking.mode import Mode
 
 __all__ = ["Published", "Tracker", "record_digest"]
@@ -140,7 +140,7 @@ class Tracker:
             _log_layers(wandb, run, record)
             run.summary.update(run_summary(record))
             _log_files(wandb, run, record, network)
-            exit_code = 1 if record.status == "failed" else 0
+            exit_code = int(record.status in UNFINISHED)
         finally:
             run.finish(exit_code=exit_code)
         where = run.url if self.mode == "online" else str(Path(run.settings.sync_dir))

@@ -14,7 +14,7 @@ from bench.leaderboard.stats.power import detectable_difference
 
 __all__ = ["RANDOM", "finding_of"]
 
-RANDOM = ("random", "random-weights")
+RANDOM = ("random", "random-weights", "random-erk")
 """The controls that prune at random."""
 
 

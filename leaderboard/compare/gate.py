@@ -40,7 +40,15 @@ from bench.records.store import Unreadable, read_records
 __all__ = ["CONFIDENCE", "Gate", "GateRow", "Rule", "judge", "run_gate"]
 
 CONFIDENCE = 0.90  # of the two-sided interval: one side is 95 %
-_BADNESS = {"ok": 0, "missed-target": 1, "undertrained": 1, "failed": 2, "invalid": 2}
+_BADNESS = {
+    "ok": 0,
+    "missed-target": 1,
+    "undertrained": 1,
+    "failed": 2,
+    "invalid": 2,
+    "timed-out": 2,
+    "out-of-memory": 2,
+}
 _SAME_MACHINE = ("processor", "cores", "cpu_capability", "gpu", "system")
 
 

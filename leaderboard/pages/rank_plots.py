@@ -110,6 +110,7 @@ def pair_matrix(target: TargetRanking) -> Figure | None:
         "data": [heat, *keys],
         "layout": {
             **LAYOUT,
+            "showlegend": True,
             "margin": {"l": 16, "r": 16, "t": 16, "b": 16},
             "xaxis": {"type": "category", "tickangle": -40, "automargin": True, "showgrid": False},
             "yaxis": {"type": "category", "autorange": "reversed", "automargin": True, "showgrid": False},

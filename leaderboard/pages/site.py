@@ -28,7 +28,7 @@ from bench.leaderboard.pages.plots import in_script
 from bench.leaderboard.pages.run_page import run_context
 from bench.leaderboard.pages.track_page import overview_plan, track_plan, verdict_table
 from bench.leaderboard.verdicts.verdict_columns import COLUMNS
-from bench.leaderboard.verdicts.verdicts import ClaimVerdict
+from bench.leaderboard.verdicts.verdicts import WORDS, ClaimVerdict
 from bench.records.record import Record
 from bench.records.store import Unreadable
 from bench.specs.claim import claim_names, load_claim
@@ -131,7 +131,11 @@ class _Pages:
         for verdict in found:
             by_claim[verdict.claim.name].append(verdict)
         words = {
-            "claims": list(by_claim.values()),
+            # what is settled first
+            "claims": sorted(by_claim.values(), key=lambda each: min(WORDS.index(verdict.word) for verdict in each)),
+            "settled": verdict_table([verdict for verdict in found if verdict.word in ("reproduced", "refuted")]),
+            "open": sum(verdict.word == "inconclusive" for verdict in found),
+            "not_run": sum(verdict.word == "not run" for verdict in found),
             "tables": {name: verdict_table(each, linked=False) for name, each in by_claim.items()},
             "verdict_columns": COLUMNS,
             "tracks": tracks,

@@ -87,7 +87,9 @@ def _pictures(table: Table) -> Iterable[Block]:
             caption = "Each row against each column; the numbers on hover, and in the table further down."
             pictures.append(Plot(f"{target.target}. {caption}", matrix, 170 + 28 * matrix_rows(target)))
         if pictures:
-            yield Fold(f"Who is better than whom at {target.target}", tuple(pictures), open=True)
+            told = any(test.outcome != "unknown" for test in target.pair_tests)
+            title = f"Who is better than whom at {target.target}{'' if told else ': nothing is told apart'}"
+            yield Fold(title, tuple(pictures), open=told)
 
 
 def _ranking_table(ranking_table: RankingTable) -> Fold:

@@ -24,7 +24,7 @@ from bench.leaderboard.pages.links import CLAIMS, claim_href, method_page, run_p
 from bench.leaderboard.pages.sentences import leads
 from bench.leaderboard.pages.table_blocks import table_blocks, text_cell
 from bench.leaderboard.verdicts.verdict_columns import COLUMNS
-from bench.leaderboard.verdicts.verdicts import ClaimVerdict
+from bench.leaderboard.verdicts.verdicts import WORDS, ClaimVerdict
 from bench.records.record import Record
 
 __all__ = ["overview_plan", "section_anchor", "track_plan", "verdict_table"]
@@ -116,7 +116,10 @@ def overview_plan(board: Board, verdicts: Sequence[ClaimVerdict] = (), methods: 
         table = TableBlock("methods", METHOD_COLUMNS, tuple(methods), filters=("method", "kind"))
         sections.append(Section("Methods", "methods", (table,)))
     counts = Counter(verdict.word for verdict in verdicts)
-    words = ", ".join(f"{counts[word]} {word}" for word in ("reproduced", "not reproduced", "not run"))
+    words = ", ".join(f"{counts[word]} {word}" for word in WORDS)
+    asked = sum(verdict.by_construction for verdict in verdicts if verdict.word == "reproduced")
+    if asked:
+        words += f"; of the reproduced, {asked} are the accuracy at a size that was asked for, and no number"
     links = (Link("What the papers say beside what was measured", CLAIMS),)
     sections.append(Section("Claims of the papers", "claims", (Text(f"Numbers: {words}.", links=links),)))
     if board.unreadable:
@@ -143,17 +146,19 @@ def verdict_table(verdicts: Sequence[ClaimVerdict], linked: bool = True) -> Tabl
         verdicts: a row each.
         linked: each row names its claim and links to it.
     """
-    first, *others = COLUMNS
+    verdict_column, number, *others = COLUMNS
     heads = (
-        ColumnHead("claim" if linked else first.title, first.meaning),
+        ColumnHead(verdict_column.title, verdict_column.meaning),
+        ColumnHead("claim" if linked else number.title, number.meaning),
         *(ColumnHead(column.title, column.meaning, numeric=column.number) for column in others),
     )
     rows = [
         TableRow(
             (
-                Cell(verdict.claim.name, href=claim_href(verdict.claim.name), detail=first.cell(verdict))
+                Cell(verdict_column.cell(verdict)),
+                Cell(verdict.claim.name, href=claim_href(verdict.claim.name), detail=number.cell(verdict))
                 if linked
-                else Cell(first.cell(verdict)),
+                else Cell(number.cell(verdict)),
                 *(text_cell(column.cell(verdict)) for column in others),
             )
         )

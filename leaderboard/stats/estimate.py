@@ -36,10 +36,26 @@ class Estimate:
         variance = math.fsum((value - mean) ** 2 for value in sample) / (n - 1)
         return cls(mean, student_quantile(n) * math.sqrt(variance / n), n)
 
+    @property
+    def lower(self) -> float:
+        """The one-sided 95 % bound from below: the mean is above it; minus infinity for one value."""
+        return self.mean - self._one_sided
+
+    @property
+    def upper(self) -> float:
+        """The one-sided 95 % bound from above."""
+        return self.mean + self._one_sided
+
+    @property
+    def _one_sided(self) -> float:
+        if self.half_width is None:
+            return math.inf
+        return self.half_width * student_quantile(self.n, CONFIDENCE) / student_quantile(self.n)
+
 
 @cache
-def student_quantile(n: int) -> float:
-    """The two-sided 95 % quantile of Student's distribution for `n` values."""
+def student_quantile(n: int, level: float = (1 + CONFIDENCE) / 2) -> float:
+    """The quantile of Student's distribution for `n` values; by default that of a two-sided 95 % interval."""
     from scipy.special import stdtrit
 
-    return float(stdtrit(n - 1, (1 + CONFIDENCE) / 2))
+    return float(stdtrit(n - 1, level))

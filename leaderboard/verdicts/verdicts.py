@@ -1,10 +1,15 @@
 """What papers claim beside what was measured: a verdict for each number, from records alone.
 
-A verdict never says more than the records hold: without a run for each of the claim's seeds it is `not run`, with the
-command and what it may cost; a size alone reproduces nothing, its accuracy must hold too.
+A verdict rests on one-sided 95 % bounds over the seeds, never on means: `reproduced` where the number and the accuracy
+that goes with it keep their limits at the bound, `refuted` where one of them breaks its limit at the other bound, else
+`inconclusive`. The accuracy is held against the dense network, as papers do, and against `dense` with the same extra
+training: without that control, or where its limit is not kept, nothing is reproduced. A size that the target asks for
+is met by construction: then the verdict is that of its accuracy alone, and no number was reproduced. Without a run for
+each of the claim's seeds it is `not run`, with the command and what it may cost.
 """
 
 import json
+import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -15,11 +20,15 @@ from pydantic import ValidationError
 from bench.leaderboard.board.board import Estimate
 from bench.records.record import Record
 from bench.specs.claim import PREFIX, Claim, Number
+from bench.specs.target import Target
 from bench.specs.track import Track, deciding_fields
 
-__all__ = ["ClaimVerdict", "as_json", "verdicts"]
+__all__ = ["WORDS", "ClaimVerdict", "as_json", "verdicts"]
 
-Word = Literal["reproduced", "not reproduced", "not run"]
+Word = Literal["reproduced", "refuted", "inconclusive", "not run"]
+
+WORDS: tuple[Word, ...] = ("reproduced", "refuted", "inconclusive", "not run")
+"""What is settled first."""
 
 _MEASURES: dict[str, Callable[[Record], float | None]] = {
     "macs_reduction": lambda r: 100 * (1 - r.ratios.macs) if r.ratios else None,
@@ -37,14 +46,14 @@ class ClaimVerdict:
 
     Attributes:
         claim, number: what is claimed.
-        word: `reproduced`, `not reproduced` or `not run`.
+        word: `reproduced`, `refuted`, `inconclusive` or `not run`.
         why: the reason, for people.
         seeds: that were run.
         measured: the number, in its unit; None where it was not run.
         dense_top1, pruned_top1: on test.
         loss: dense minus pruned, in points, paired by seed.
-        dense_gain: of the dense network given the same training on top: control minus dense, in points; None where the
-            control was not run.
+        control_loss: the dense network with the same extra training minus pruned, in points, paired by seed; None where
+            the control was not run.
         device_class: on what it was run.
         hours: device-hours that all its runs took or, where it was not run, may take.
         hours_basis: where `hours` comes from.
@@ -60,7 +69,7 @@ class ClaimVerdict:
     dense_top1: Estimate | None = None
     pruned_top1: Estimate | None = None
     loss: Estimate | None = None
-    dense_gain: Estimate | None = None
+    control_loss: Estimate | None = None
     device_class: str = ""
     hours: float | None = None
     hours_basis: str = ""
@@ -70,6 +79,11 @@ class ClaimVerdict:
     def difference(self) -> float | None:
         """Measured minus claimed, in the number's unit."""
         return None if self.measured is None else self.measured.mean - self.number.claimed
+
+    @property
+    def by_construction(self) -> bool:
+        """Whether the target asks for the very number, so that reaching it is no finding."""
+        return _asked_for(self.number)
 
     @property
     def command(self) -> str:
@@ -91,7 +105,11 @@ def as_json(verdict: ClaimVerdict) -> dict[str, Any]:
     def numbers(estimate: Estimate | None) -> dict[str, Any] | None:
         if estimate is None:
             return None
-        return {"mean": estimate.mean, "half_width": estimate.half_width, "n": estimate.n}
+        bounds = {
+            name: value if math.isfinite(value) else None
+            for name, value in (("lower", estimate.lower), ("upper", estimate.upper))
+        }
+        return {"mean": estimate.mean, "half_width": estimate.half_width, "n": estimate.n, **bounds}
 
     return {
         "claim": verdict.claim.name,
@@ -106,7 +124,8 @@ def as_json(verdict: ClaimVerdict) -> dict[str, Any]:
         "dense_top1_test": numbers(verdict.dense_top1),
         "pruned_top1_test": numbers(verdict.pruned_top1),
         "loss_points": numbers(verdict.loss),
-        "dense_gain_points": numbers(verdict.dense_gain),
+        "control_loss_points": numbers(verdict.control_loss),
+        "by_construction": verdict.by_construction,
         "seeds": list(verdict.seeds),
         "device_class": verdict.device_class,
         "device_hours": verdict.hours,
@@ -140,15 +159,16 @@ def _on(claim: Claim, number: Number, records: Sequence[Record]) -> ClaimVerdict
     pruned = [r.pruned.top1_test for r in runs if r.pruned]
     if failed or len(values) < len(runs) or len(dense) < len(runs) or len(pruned) < len(runs):
         why = "; ".join(f"seed {r.seed}: {r.status}" for r in failed) or "the records lack the measure"
-        return ClaimVerdict(claim, number, "not reproduced", why, seeds, runs=tuple(r.run_id for r in runs))
+        return ClaimVerdict(claim, number, "inconclusive", why, seeds, runs=tuple(r.run_id for r in runs))
     measured = Estimate.of(values)
     loss = Estimate.of(100 * (d - p) for d, p in zip(dense, pruned, strict=True))
-    gains = [
-        100 * (c.pruned.top1_test - c.dense.top1_test)
-        for seed in seeds
-        if (c := controls.get(seed)) is not None and c.pruned and c.dense
+    against_control = [
+        100 * (control.pruned.top1_test - run.pruned.top1_test)
+        for run in runs
+        if (control := controls.get(run.seed)) is not None and control.pruned and run.pruned
     ]
-    word, why = _judge(number, measured, loss)
+    control_loss = Estimate.of(against_control) if len(against_control) == len(runs) else None
+    word, why = _judge(number, measured, loss, control_loss)
     return ClaimVerdict(
         claim,
         number,
@@ -159,7 +179,7 @@ def _on(claim: Claim, number: Number, records: Sequence[Record]) -> ClaimVerdict
         Estimate.of(dense),
         Estimate.of(pruned),
         loss,
-        Estimate.of(gains) if len(gains) == len(seeds) else None,
+        control_loss,
         str(runs[0].manifest.get("device_class", "")),
         sum(r.ledger["total"].device_seconds for r in runs) / 3600,
         "measured: all runs of the method, their dense networks included",
@@ -167,20 +187,46 @@ def _on(claim: Claim, number: Number, records: Sequence[Record]) -> ClaimVerdict
     )
 
 
-def _judge(number: Number, measured: Estimate, loss: Estimate) -> tuple[Word, str]:
-    """Both sides: the number itself, and the accuracy that goes with it."""
-    least = number.claimed - number.tolerance
-    reached = measured.mean >= least - 1e-9
-    reasons = [f"{measured.mean:.2f} {number.unit} against {least:g} asked"]
-    if number.significant:
-        low = measured.mean - (measured.half_width if measured.half_width is not None else float("inf"))
-        reached = low > number.claimed
-        reasons = [f"the interval's lower end is {low:.2f} points; above {number.claimed:g} is asked"]
+def _judge(number: Number, measured: Estimate, loss: Estimate, control_loss: Estimate | None) -> tuple[Word, str]:
+    """The number, and the accuracy that goes with it against the dense network and against the control."""
+    keeps, breaks, reasons = [], [], []
+    least = number.claimed if number.significant else number.claimed - number.tolerance
+    keeps.append(measured.lower > least if number.significant else measured.lower >= least - 1e-9)
+    breaks.append(measured.upper < least - 1e-9)
+    reasons.append(f"{_bounds(measured, number.unit)} against {least:g} claimed")
+    if _asked_for(number):
+        reasons.append("that size was asked for, so that reaching it is no finding")
     if number.loss is not None:
         allowed = number.loss + number.loss_tolerance
-        reached = reached and loss.mean <= allowed + 1e-9
-        reasons.append(f"{loss.mean:.2f} points lost, {allowed:g} allowed")
-    return ("reproduced" if reached else "not reproduced"), "; ".join(reasons)
+        keeps.append(loss.upper <= allowed + 1e-9)
+        breaks.append(loss.lower > allowed + 1e-9)
+        reasons.append(f"{_bounds(loss, 'points')} lost, {allowed:g} allowed")
+        if control_loss is None:
+            keeps.append(False)
+            reasons.append("the dense control with the same training was not run")
+        else:
+            keeps.append(control_loss.upper <= allowed + 1e-9)
+            reasons.append(f"{_bounds(control_loss, 'points')} against dense with the same training")
+    word: Word = "refuted" if any(breaks) else "reproduced" if all(keeps) else "inconclusive"
+    return word, "; ".join(reasons)
+
+
+def _bounds(estimate: Estimate, unit: str) -> str:
+    """The mean between its one-sided bounds."""
+    if estimate.half_width is None:
+        return f"{estimate.mean:.2f} {unit} (one seed: no bounds)"
+    return f"{estimate.mean:.2f} {unit} (95 % bounds {estimate.lower:.2f} and {estimate.upper:.2f})"
+
+
+def _asked_for(number: Number) -> bool:
+    """A size of the kind that the target names."""
+    measure = Target.parse(number.target).measure
+    return (measure, number.measure) in {
+        ("macs", "macs_reduction"),
+        ("macs", "macs_reduction_convolutions"),
+        ("params", "compression"),
+        ("params", "compression_weights"),
+    }
 
 
 def _not_run(claim: Claim, number: Number, seeds: tuple[int, ...]) -> ClaimVerdict:

@@ -177,6 +177,12 @@ def test_a_run_is_shown_by_the_beginning_of_its_name_or_hash(ran: Answer, typed:
     assert json.loads(typed("show", run_id, "--store", store, "--json").out)["run_id"] == run_id
 
 
+def test_a_name_of_several_runs_lists_them(ran: Answer, typed: Typed) -> None:
+    shown = typed("show", "hbfp-digits-lenet5-macs0.5", "--store", "nowhere")  # of the committed results
+    assert shown.code == 0
+    assert sum(line.startswith("bench show hbfp-digits-lenet5-macs0.5-s") for line in shown.out.splitlines()) == 3
+
+
 def test_showing_what_is_not_there_ends_with_code_2(ran: Answer, typed: Typed, workplace: Workplace) -> None:
     answer = typed("show", "l2-smoke", "--store", str(workplace.store.root))
     assert (answer.code, answer.out) == (2, "")

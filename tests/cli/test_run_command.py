@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from bench import Method, Trial
+from bench import Method, Trial, UsageError
 from bench.cli.run_command import Session
-from bench.journal.files import JournalRefused
 from bench.records.store import Store
-from bench.runner.jobs import Job, RunRequest, make_plan
+from bench.runner.executor import Finish, How, Progress
+from bench.runner.jobs import RunRequest, make_plan
+from bench.runner.queue import JobQueue
 from bench.runner.run import Workplace, journal_folder
-from bench.runner.suite import Outcome, Progress
 from bench.tracking.mode import choose_mode
 
 
@@ -120,43 +120,63 @@ def test_a_journal_that_no_longer_fits_is_refused_and_the_other_runs_go_on(
 
 
 class _Executor:
-    """Gives outcomes without running anything; stops after some."""
+    """Takes a job for each end that it is given, and says that it ended so; is stopped after that, where asked."""
 
-    def __init__(self, outcomes: Sequence[Outcome], interrupted: bool = False) -> None:
-        self._outcomes, self._interrupted = outcomes, interrupted
+    def __init__(self, ends: Sequence[tuple[How, str]], interrupted: bool = False) -> None:
+        self._ends, self._interrupted = ends, interrupted
 
-    def run(self, jobs: Sequence[Job], workplace: Workplace, progress: Progress) -> Iterator[Outcome]:
-        yield from self._outcomes
+    def run(self, queue: JobQueue, workplace: Workplace, progress: Progress) -> Iterator[Finish]:
+        for how, why in self._ends:
+            job = queue.take()
+            assert job is not None
+            yield Finish(job, how, why)
         if self._interrupted:
             raise KeyboardInterrupt
+
+    def close(self) -> None:
+        pass
 
 
 @pytest.mark.parametrize("as_json", [False, True])
 def test_an_interrupted_session_says_so_and_ends_with_130(
-    session: Callable[..., Session],
-    asked: Callable[..., RunRequest],
-    capfd: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
-    as_json: bool,
+    session: Callable[..., Session], asked: Callable[..., RunRequest], capfd: pytest.CaptureFixture[str], as_json: bool
 ) -> None:
-    refused = Outcome(make_plan(asked("halves"))[0], None, error=str(JournalRefused("does not fit")))
-    monkeypatch.setattr("bench.cli.run_command._executor", lambda *_: _Executor([refused], interrupted=True))
-    assert session().run(asked("halves", seeds=(0, 1, 2)), as_json=as_json) == 130
+    executor = _Executor([("refused", "does not fit"), ("stopped", "")], interrupted=True)
+    assert session(executor=executor).run(asked("halves", seeds=(0, 1, 2)), as_json=as_json) == 130
     said = capfd.readouterr()
     assert "interrupted after 1 of 3 runs; the same command goes on from here.\n" in said.err
     assert (json.loads(said.out) == []) if as_json else ("no record: does not fit\n" in said.out)
 
 
-def test_a_process_that_died_is_exit_code_1(
+@pytest.mark.parametrize(
+    ("how", "status"), [("ended", "failed"), ("timed-out", "timed-out"), ("out-of-memory", "out-of-memory")]
+)
+def test_a_process_that_left_no_record_is_a_record_with_its_status_and_exit_code_1(
     session: Callable[..., Session],
     asked: Callable[..., RunRequest],
     capfd: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
+    how: How,
+    status: str,
 ) -> None:
-    died = Outcome(make_plan(asked("halves"))[0], None, error="its process died (signal 9)")
-    monkeypatch.setattr("bench.cli.run_command._executor", lambda *_: _Executor([died]))
+    assert session(executor=_Executor([(how, "it\nwas \x1b[31mended")])).run(asked("halves"), as_json=True) == 1
+    said = capfd.readouterr()
+    (record,) = json.loads(said.out)
+    assert (record["status"], record["error"], record["pruned"]) == (status, "it\nwas \x1b[31mended", None)
     assert session().run(asked("halves")) == 1
-    assert "no record: its process died (signal 9)\n" in capfd.readouterr().out
+    assert f"done already: {status} (again with --retry-failed)\n" in capfd.readouterr().err
+    assert session().run(asked("halves"), retry_failed=True) == 0
+
+
+def test_a_lost_run_and_one_that_could_not_use_the_store_are_tried_again(
+    session: Callable[..., Session], asked: Callable[..., RunRequest], capfd: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(UsageError, match="the disk is full"):
+        session(executor=_Executor([("unusable", "the disk is full")] * 2)).run(asked("halves"))
+    assert session(executor=_Executor([("lost", "its node is gone")] * 2)).run(asked("halves")) == 1
+    said = capfd.readouterr()
+    assert "tried again: the disk is full\n" in said.err
+    assert "tried again: its node is gone\n" in said.err
+    assert ": failed: its node is gone\n" in said.out
 
 
 # -- W&B ----------------------------------------------------------------------------------------------------------

@@ -18,7 +18,7 @@ from bench.records.store import Store
 from bench.runner.jobs import RunRequest, make_plan
 from bench.runner.run import Workplace
 from bench.runner.suite import check, run_suite
-from bench.runner.workers import InProcess
+from bench.runner.workers import Inline
 from bench.training.trainer import Trainer
 
 pytestmark = pytest.mark.xdist_group("streamed run")  # one worker: the whole run is made once
@@ -100,7 +100,7 @@ def go(folder: Path, stores: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPat
         place = Workplace(Store(stores / store), data)
         jobs = make_plan(RunRequest(("l1",), (str(track),)), place.inputs)[:1]
         check(jobs, place)
-        (outcome,) = run_suite(jobs, place, InProcess(), lambda *_: None)
+        (outcome,) = run_suite(jobs, place, Inline(), lambda *_: None)
         assert outcome.record is not None
         return outcome.record
 

@@ -148,7 +148,7 @@ def main() -> None:
     for case in json.loads(Path(sys.argv[1]).read_text()):
         ends = []
         for kill in [*case["kills"], None]:
-            event, code = run([*case["words"], "--store", case["store"]], kill)
+            event, code = run([*case["words"], "--executor", "inline", "--store", case["store"]], kill)
             records = [record.run_id for record in read_records(Path(case["store"]))[0]]
             ends.append([event, code, records])
         answers.append(ends)

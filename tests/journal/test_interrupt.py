@@ -18,7 +18,8 @@ TOYS = '''
 import os
 import time
 from pathlib import Path
-from bench import Hook, Method, Trial, stopping
+from bench import Hook, Method, Trial
+from bench.journal import interrupt as stopping
 
 
 class Waits(Hook):

@@ -9,7 +9,7 @@ import pytest
 from pydantic import Field
 
 from bench import Config, Method, Trial, UsageError
-from bench.runner.jobs import Job, RunRequest, make_plan, method_classes
+from bench.runner.jobs import Job, RunRequest, make_plan, method_classes, shard
 from bench.runner.jobs import plan as whole_plan
 
 
@@ -205,3 +205,20 @@ def test_a_method_that_starts_untrained_has_no_dense_history(
     install(Scaled)
     with pytest.raises(UsageError, match="scaled needs dense-history, and starts untrained"):
         plan(methods=("scaled",))
+
+
+@pytest.mark.parametrize("count", [1, 3, 4, 7, 50])
+def test_the_shards_of_a_plan_are_all_of_it_each_job_once_and_even(smoke_track: Path, count: int) -> None:
+    whole = whole_plan(RunRequest(("l1", "hbfp"), (str(smoke_track),), seeds=(0, 1, 2)))
+    shards = [shard(whole, f"{number}/{count}").jobs for number in range(1, count + 1)]
+    ids = [job.spec.run_id for part in shards for job in part]
+    assert sorted(ids) == sorted(job.spec.run_id for job in whole.jobs)
+    assert max(map(len, shards)) - min(map(len, shards)) <= 1
+    if count == 3:  # 12 jobs of three seeds: each dense network in one shard
+        assert [{job.spec.seed for job in part} for part in shards] == [{0}, {1}, {2}]
+
+
+@pytest.mark.parametrize("text", ["0/3", "4/3", "3", "a/b", "1/0", "-1/2", ""])
+def test_a_shard_that_is_none_is_refused(smoke_track: Path, text: str) -> None:
+    with pytest.raises(UsageError, match="give K/N with K from 1 to N"):
+        shard(whole_plan(RunRequest(("l1",), (str(smoke_track),))), text)

@@ -10,7 +10,7 @@ from bench.records.store import Store
 from bench.runner.jobs import Job, RunRequest, make_plan
 from bench.runner.run import Workplace
 from bench.runner.suite import Outcome, check, run_suite
-from bench.runner.workers import InProcess
+from bench.runner.workers import Inline
 
 Suite = Callable[..., list[Outcome]]
 
@@ -50,7 +50,7 @@ def suite(workplace: Workplace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     place = Workplace(Store(tmp_path / "runs"), workplace.data_folder, workplace.loaded)
 
     def go(jobs: list[Job], retry_failed: bool = False) -> list[Outcome]:
-        return list(run_suite(jobs, place, InProcess(), lambda *_: None, retry_failed))
+        return list(run_suite(jobs, place, Inline(), lambda *_: None, retry_failed))
 
     monkeypatch.setattr("bench.runner.run.LATENCY_SECONDS", 0.01)
     go.store = place.store  # type: ignore[attr-defined]

@@ -45,7 +45,7 @@ def test_two_workers_and_one_process_give_bitwise_equal_networks(
     assert len({each["dense"] for each in found[0].values()}) == 2
 
 
-def test_a_worker_that_dies_costs_only_its_run_and_the_same_command_takes_it_up_again(
+def test_a_run_that_ends_its_process_is_a_record_that_says_so_and_can_be_taken_up_again(
     bench: Bench, smoke_track: Path, tmp_path: Path
 ) -> None:
     store = tmp_path / "runs"
@@ -57,12 +57,14 @@ def test_a_worker_that_dies_costs_only_its_run_and_the_same_command_takes_it_up_
         records = json.loads(done.stdout)
         assert [(record["method"], record["status"]) for record in records] == [
             ("halve", "ok"),
+            ("deserter", "failed"),
             ("l1", "ok"),
             ("clumsy", "failed"),
         ]
-        assert "deserter smoke macs=0.5 seed 0: its process died (exit code 9)" in done.stderr
+        assert "its process ended before its record was written (exit code 9)" in records[1]["error"]
         assert ("halve smoke macs=0.5 seed 0: done already: ok" in done.stderr) is not fresh
-    assert not list(store.glob("deserter-*/record.json"))
+    done = bench(*words, "--retry-failed")
+    assert "2 done already, 1 interrupted and taken up, 2 to run" in done.stderr
 
 
 def test_what_a_worker_cannot_use_ends_the_command_with_its_message(

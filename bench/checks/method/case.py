@@ -21,7 +21,7 @@ from bench.errors import UsageError
 from bench.networks.base import Network, NetworkSpec
 from bench.networks.registry import network as network_named
 from bench.plugins import registered
-from bench.records.record import Record
+from bench.records.record import UNFINISHED, Record
 from bench.records.store import Store
 from bench.runner.inputs import Device, with_inputs
 from bench.runner.jobs import Job, settings_of
@@ -231,7 +231,7 @@ class Case:
         Raises:
             CheckFailed: the run failed, or the guard found something.
         """
-        if record.pruned is None or record.status in ("failed", "invalid"):
+        if record.pruned is None or record.status in (*UNFINISHED, "invalid"):
             raise CheckFailed(f"the run at {record.target} on {record.track} is {record.status}: {self.reason(record)}")
 
     def reason(self, record: Record) -> str:

@@ -1,0 +1,24 @@
+"""`bench best`: what is typed, handed to `bench.leaderboard.compare.best`."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+__all__ = ["best"]
+
+
+def best(
+    track: Annotated[str, typer.Option(help="Track, or its TOML file.")],
+    target: Annotated[str, typer.Option(help="Share of the dense network that stays, such as macs=0.5.")],
+    store: Annotated[Path, typer.Option("--store", help="Folder of the runs.")] = Path("runs"),
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Say which method kept most at a target: chosen on validation, with what it cannot be told apart from."""
+    from bench.leaderboard.compare.best import best_of
+    from bench.records.store import read_records
+    from bench.specs.track import load_track
+
+    found = best_of(read_records(store)[0], load_track(track), target)
+    print(json.dumps(found.as_json(), indent=1) if as_json else "\n".join(found.lines()))
