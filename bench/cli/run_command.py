@@ -51,8 +51,8 @@ def draw_leaderboard(store: Path, out: Path) -> tuple[Path, str]:
     Raises:
         StoreError: `out` cannot be written.
     """
-    from bench.leaderboard.board.evidence import evidence_below
     from bench.leaderboard.pages.site import write_leaderboard
+    from bench.records.evidence import evidence_below
 
     drawn: set[str] = set()
     unreadable: list[Unreadable] = []
@@ -73,7 +73,7 @@ def draw_leaderboard(store: Path, out: Path) -> tuple[Path, str]:
 
 def print_verdicts(found: Sequence["ClaimVerdict"]) -> None:
     """Verdicts as a table; below it why they are what they are and, for what was not run, the command."""
-    from bench.leaderboard.verdicts.verdict_columns import verdict_table
+    from bench.leaderboard.pages.verdict_columns import verdict_table
 
     console = Console() if sys.stdout.isatty() else Console(width=220)
     console.print(verdict_table(found))
@@ -191,8 +191,8 @@ class Session:
         return 0 if len(records) == len(jobs) and all(record.status == "ok" for record in records) else 1
 
     def _page(self) -> Path:
-        from bench.leaderboard.board.evidence import evidence_below
         from bench.leaderboard.pages.site import write_leaderboard
+        from bench.records.evidence import evidence_below
 
         records, unreadable = read_records(self.store)
         return write_leaderboard(records, unreadable, self.store / "page", evidence_below(self.store))

@@ -7,6 +7,7 @@ weights was replaced, has another identity, and so other runs and another dense 
 import hashlib
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import CodeType
 
 import torch
 from torch import nn
@@ -15,6 +16,7 @@ from bench.data.hashes import file_sha256
 from bench.errors import UsageError
 from bench.imported import module_of
 from bench.networks.base import Network, NetworkSpec
+from bench.networks.live import LiveNetwork
 from bench.networks.own import OwnNetwork
 from bench.specs.code import Source, library_of, source_of
 
@@ -56,10 +58,12 @@ def network_identity(plugin: Network, spec: NetworkSpec, weights: Path | None = 
     if weights is None and _may_read_files(plugin) and (fixed := _fixed(plugin, spec)):
         given.append(fixed)
     digest = hashlib.sha256("\n".join(given).encode()).hexdigest() if given else None
-    return NetworkIdentity(_source(plugin), digest)
+    return NetworkIdentity(_source(plugin, spec), digest)
 
 
-def _source(plugin: Network) -> Source:
+def _source(plugin: Network, spec: NetworkSpec) -> Source:
+    if isinstance(plugin, LiveNetwork):
+        return _source_of_object(plugin.construct(spec))
     if not isinstance(plugin, OwnNetwork):
         return source_of(type(plugin).__module__, with_libraries=True)
     module = module_of(plugin.name, plugin.root).__name__
@@ -68,6 +72,34 @@ def _source(plugin: Network) -> Source:
         return source_of(module, folder, with_libraries=True, label=label)
     folder = (plugin.root or Path()).resolve()
     return library_of(module, folder) or source_of(module, folder, with_libraries=True)
+
+
+def _source_of_object(network: nn.Module) -> Source:
+    """The code of all classes in a network that was handed over: from their files, else from what Python compiled."""
+    modules: dict[str, str] = {}
+    libraries: dict[str, str] = {}
+    for cls in {type(module) for module in network.modules()}:
+        if cls.__module__.partition(".")[0] == "torch":
+            continue
+        if found := library_of(cls.__module__):
+            libraries |= found.libraries
+            continue
+        try:
+            source = source_of(cls.__module__, with_libraries=True)
+        except UsageError:  # typed into a notebook
+            functions = {name: each for name, each in vars(cls).items() if hasattr(each, "__code__")}
+            text = "".join(f"{name} {_compiled(functions[name].__code__)}" for name in sorted(functions))
+            modules[f"{cls.__module__}.{cls.__qualname__}"] = hashlib.sha256(text.encode()).hexdigest()
+        else:
+            modules, libraries = modules | source.modules, libraries | source.libraries
+    return Source(dict(sorted(modules.items())), dict(sorted(libraries.items())))
+
+
+def _compiled(code: CodeType) -> str:
+    """What a function does, without its docstring and lines."""
+    constants = [each for each in code.co_consts if each != code.co_consts[0] or not isinstance(each, str)]
+    inner = [_compiled(each) if isinstance(each, CodeType) else repr(each) for each in constants]
+    return f"{code.co_code.hex()} {code.co_names} {inner}"
 
 
 def _may_read_files(plugin: Network) -> bool:

@@ -27,7 +27,7 @@ from bench.records.store import Store, sweep, write_atomically
 from bench.runner.dense import Dense, build, dense_network
 from bench.runner.dense_files import read_measured, write_measured
 from bench.runner.inputs import Device, TrackInputs, inputs_in, refuse_other_inputs
-from bench.runner.jobs import Job, method_class
+from bench.runner.jobs import Job
 from bench.runner.machines import add_machine, machines_in
 from bench.runner.record_builder import RecordBuilder, budget_amount, ratios_of, search_of, status_of
 from bench.seeding import generator, isolated, use_threads
@@ -37,6 +37,7 @@ from bench.specs.track import Track
 from bench.surgery import save_network
 from bench.training.hooks import Observer
 from bench.trial.method import Method
+from bench.trial.methods import method_class
 from bench.trial.phases import begin, calls_of, finetune, settle
 from bench.trial.setup import TrialSetup
 from bench.trial.trial import Trial
