@@ -82,7 +82,7 @@ def _source_of_object(network: nn.Module) -> Source:
         if cls.__module__.partition(".")[0] == "torch":
             continue
         if found := library_of(cls.__module__):
-            libraries |= found.libraries
+            libraries.update(found.libraries)
             continue
         try:
             source = source_of(cls.__module__, with_libraries=True)
@@ -91,13 +91,14 @@ def _source_of_object(network: nn.Module) -> Source:
             text = "".join(f"{name} {_compiled(functions[name].__code__)}" for name in sorted(functions))
             modules[f"{cls.__module__}.{cls.__qualname__}"] = hashlib.sha256(text.encode()).hexdigest()
         else:
-            modules, libraries = modules | source.modules, libraries | source.libraries
+            modules.update(source.modules)
+            libraries.update(source.libraries)
     return Source(dict(sorted(modules.items())), dict(sorted(libraries.items())))
 
 
 def _compiled(code: CodeType) -> str:
     """What a function does, without its docstring and lines."""
-    constants = [each for each in code.co_consts if each != code.co_consts[0] or not isinstance(each, str)]
+    constants = code.co_consts[1:] if code.co_consts and isinstance(code.co_consts[0], str) else code.co_consts
     inner = [_compiled(each) if isinstance(each, CodeType) else repr(each) for each in constants]
     return f"{code.co_code.hex()} {code.co_names} {inner}"
 
