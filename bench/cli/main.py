@@ -29,8 +29,10 @@ app.add_typer(new, name="new")
 
 DEFAULT_STORE = Path("runs")
 StoreOption = Annotated[Path, typer.Option("--store", help="Folder of the runs.")]
-ProjectOption = Annotated[str, typer.Option(help="W&B project.")]
-EntityOption = Annotated[str | None, typer.Option(help="Whose project; default: the account's.")]
+ProjectOption = Annotated[str | None, typer.Option(help="W&B project.", show_default="WANDB_PROJECT, else bench")]
+EntityOption = Annotated[
+    str | None, typer.Option(help="Whose W&B project.", show_default="WANDB_ENTITY, else the account's")
+]
 Names = Annotated[list[str] | None, typer.Option(help="Name, or several with commas; may be given again.")]
 MethodsOption = Annotated[
     list[str] | None, typer.Option("--method", help="Method, several with commas, or all.", show_default="hbfp")
@@ -98,6 +100,8 @@ def run(
             help="auto, online, offline or off. auto: WANDB_MODE, else online with a key, else offline in STORE/wandb."
         ),
     ] = "auto",
+    project: ProjectOption = None,
+    entity: EntityOption = None,
     executor: Annotated[
         str,
         typer.Option(
@@ -149,7 +153,7 @@ def run(
             device=resolve_device(device),
             claims=_names(claim),
         )
-        session = Session(store, data_folder(data), wandb, carries_out, workers, quiet=as_json)
+        session = Session(store, data_folder(data), wandb, carries_out, workers, as_json, project, entity)
         if dry_run:
             raise typer.Exit(session.plan(request, shard, retry_failed, as_json))
         raise typer.Exit(session.run(request, retry_failed, as_json, shard))
@@ -285,20 +289,21 @@ def leaderboard(
 def report(
     out: Annotated[Path, typer.Option(help="Folder of the page.")] = Path("page"),
     store: StoreOption = DEFAULT_STORE,
-    project: ProjectOption = "bench",
+    project: ProjectOption = None,
     entity: EntityOption = None,
 ) -> None:
     """Make the leaderboard a W&B report, or update the one made before; without an account, the page alone."""
     from bench.cli.run_command import all_records
     from bench.leaderboard.wandb_report.report import make_report
+    from bench.tracking.mode import project_name
 
-    reported = make_report(*all_records(store), out, project, entity)
+    reported = make_report(*all_records(store), out, project_name(project, os.environ), entity)
     print(reported.words())
     raise typer.Exit(int(reported.done == "failed"))
 
 
 @app.command()
-def sync(store: StoreOption = DEFAULT_STORE, project: ProjectOption = "bench", entity: EntityOption = None) -> None:
+def sync(store: StoreOption = DEFAULT_STORE, project: ProjectOption = None, entity: EntityOption = None) -> None:
     """Upload a store's records to W&B, each once; what failed is tried again next time."""
     from bench.tracking.mode import online_mode
     from bench.tracking.sync import sync_store

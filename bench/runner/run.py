@@ -28,6 +28,7 @@ from bench.runner.dense import Dense, build, dense_network
 from bench.runner.dense_files import read_measured, write_measured
 from bench.runner.inputs import Device, TrackInputs, inputs_in, refuse_other_inputs
 from bench.runner.jobs import Job
+from bench.runner.live import LIVE, LiveCurve
 from bench.runner.machines import add_machine, machines_in
 from bench.runner.record_builder import RecordBuilder, budget_amount, ratios_of, search_of, status_of
 from bench.seeding import generator, isolated, use_threads
@@ -123,6 +124,7 @@ def execute(
         os._exit(1)  # a child that a plugin forked and let go on: the run is its parent's
     workplace.store.write(record)
     shutil.rmtree(journal_folder(workplace.store, spec), ignore_errors=True)
+    (workplace.store.folder(spec.run_id) / LIVE).unlink(missing_ok=True)
     sweep(workplace.store.folder(spec.run_id))
     return record
 
@@ -181,7 +183,14 @@ def _steps(
     builder.provenance |= dense.provenance()
     journal = _journal(store, spec, data, dense)
     builder.provenance["machines"] = machines_in(journal_folder(store, spec))
-    trial = _trial(spec, method, plugin, data, dense, store, report, journal)
+    before = dense.curve if method.starts == "trained" else ()
+    live = LiveCurve(store.folder(spec.run_id) / LIVE, before)
+
+    def watched(phase: str, share: float) -> None:
+        live.write(calls.curve)
+        report(phase, share)
+
+    trial = _trial(spec, method, plugin, data, dense, store, watched, journal)
     builder.ledger, calls = trial.ledger, calls_of(trial)
 
     try:
@@ -203,7 +212,7 @@ def _steps(
             settle(trial)
     finally:
         builder.search = search_of(calls.curve)
-        builder.curve = (dense.curve if method.starts == "trained" else ()) + tuple(calls.curve)
+        builder.curve = before + tuple(calls.curve)
     if calls.guard.violations:
         raise GuardViolation(calls.guard.violations[0])
     if trial.surgery.weights.active:
