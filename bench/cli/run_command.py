@@ -18,7 +18,7 @@ from bench.records.store import Store, Unreadable, each_record, read_records
 from bench.records.text import json_text, one_line, plain
 from bench.runner.executor import Executor
 from bench.runner.forecast import overview, planned_runs
-from bench.runner.jobs import Asked, Job, plan, shard
+from bench.runner.jobs import Job, Plan, RunRequest, plan, shard
 from bench.runner.live import LIVE
 from bench.runner.run import Workplace
 from bench.runner.suite import Outcome, check, run_suite
@@ -122,13 +122,13 @@ class Session:
     project: str | None = None
     entity: str | None = None
 
-    def plan(self, asked: Asked, part: str | None, retry_failed: bool, as_json: bool) -> int:
+    def plan(self, request: RunRequest, part: str | None, retry_failed: bool, as_json: bool) -> int:
         """Says what a command would do, and does nothing.
 
         Raises:
             UsageError: what was asked for cannot be done.
         """
-        made = plan(asked) if part is None else shard(plan(asked), part)
+        made = _planned(request, part, Workplace(Store(self.store), self.data))
         rows = planned_runs(made.jobs, Store(self.store), retry_failed)
         if as_json:
             print(json_text([asdict(row) for row in rows]))
@@ -142,7 +142,9 @@ class Session:
             print(one_line(f"{row.run_id}: {row.words}"))
         return 0
 
-    def run(self, asked: Asked, retry_failed: bool = False, as_json: bool = False, part: str | None = None) -> int:
+    def run(
+        self, request: RunRequest, retry_failed: bool = False, as_json: bool = False, part: str | None = None
+    ) -> int:
         """Runs the plan and reports.
 
         Returns:
@@ -152,9 +154,9 @@ class Session:
             UsageError: what was asked for cannot be done; nothing was started.
         """
         mode = choose_mode(self.wandb, os.environ)
-        made = plan(asked) if part is None else shard(plan(asked), part)
-        jobs = made.jobs
         workplace = Workplace(Store(self.store), self.data)
+        made = _planned(request, part, workplace)
+        jobs = made.jobs
         check(jobs, workplace)
         display = ProgressDisplay(len(jobs))
         tracker = Tracker(
@@ -225,6 +227,11 @@ class Session:
         lines.append(f"page    {page}")
         for line in lines:
             console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def _planned(request: RunRequest, part: str | None, workplace: Workplace) -> Plan:
+    made = plan(request, workplace.inputs)
+    return made if part is None else shard(made, part)
 
 
 def _words(outcome: Outcome) -> str:
