@@ -13,7 +13,7 @@ from bench.records.rows import record_row
 if TYPE_CHECKING:
     from torch import nn
 
-    from bench.surgery.groups import ChannelGroup, LeftOut
+    from bench.surgery.groups import ChannelGroup, SkippedGroup
 
 __all__ = ["Comparison", "GroupList", "Records", "Result"]
 
@@ -180,7 +180,7 @@ class GroupList(Sequence["ChannelGroup"]):
     """
 
     offered: "tuple[ChannelGroup, ...]"
-    left_out: "tuple[LeftOut, ...]"
+    left_out: "tuple[SkippedGroup, ...]"
 
     def __getitem__(self, place: Any) -> Any:
         return self.offered[place]
