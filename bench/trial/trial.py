@@ -5,6 +5,7 @@ journaled. A method reads the network freely and changes it only by the trial's 
 trial before and after is in `bench.trial.phases`.
 """
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
@@ -22,6 +23,7 @@ from bench.specs.budget import TRAINING, Ledger
 from bench.surgery.proof import bare_copy
 from bench.training.batchnorm import batch_statistics as statistics_of_batches
 from bench.training.hooks import History, Hook
+from bench.training.points import steps_of
 from bench.training.trainer import Loss, Penalty, recipe_loss
 from bench.trial.calls import Calls
 from bench.trial.gradients import HESSIAN, GradientReduce, absolute_copy, mean_gradients
@@ -294,6 +296,13 @@ class Trial(Generic[ConfigT]):
     def batch_size(self) -> int:
         """Images a training step."""
         return min(self._passes.recipe.batch_size, self.sizes.train)
+
+    def steps(self, share: float) -> float:
+        """Optimiser steps that a share of the method's part of the budget pays for now; infinite where time binds."""
+        allowance = self._calls.allowance(None, share, self.surgery.macs)
+        if allowance.seconds is not None:
+            return math.inf
+        return steps_of(allowance.images, self.sizes.train, self.batch_size)
 
     def affordable(self, images: int, calls: int = 1, recalibrate: bool = True) -> bool:
         """Whether the search's share still pays for so many evaluations (or probes) of so many images each.

@@ -50,13 +50,18 @@ def _method(it: Submission) -> str:
         raise Refused(f"method is {record.method!r}, not {it.wanted!r}")
     for name in ("kind", "control"):
         _equal(name, getattr(record, name), getattr(it.method, name))
+    same = source_sha256(it.method.__module__) == record.manifest.get("method_sha256")
+    fields = it.method.Config.model_fields
+    given = record.config if same else {name: value for name, value in record.config.items() if name in fields}
     try:
-        config = it.method.Config.model_validate(record.config).model_dump(mode="json")
+        config = it.method.Config.model_validate(given).model_dump(mode="json")
     except ValidationError as error:
         raise Refused(f"config: {describe(error)}") from None
-    _equal("config", record.config, config)
-    same = source_sha256(it.method.__module__) == record.manifest.get("method_sha256")
-    return "settings hold" + ("" if same else "; its source has changed since")
+    _equal("config", given, config if same else {name: config[name] for name in given})
+    if same:
+        return "settings hold"
+    dropped = sorted(set(record.config) - set(given))
+    return "its source has changed since; settings hold" + (f", but {', '.join(dropped)} is gone" if dropped else "")
 
 
 def _run_id(it: Submission) -> str:
