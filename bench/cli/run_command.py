@@ -51,8 +51,8 @@ def draw_leaderboard(store: Path, out: Path) -> tuple[Path, str]:
     Raises:
         StoreError: `out` cannot be written.
     """
-    from bench.leaderboard.board.evidence import evidence_below
     from bench.leaderboard.pages.site import write_leaderboard
+    from bench.records.evidence import evidence_below
 
     drawn: set[str] = set()
     unreadable: list[Unreadable] = []
@@ -189,8 +189,8 @@ class Session:
         return 0 if len(records) == len(jobs) and all(record.status == "ok" for record in records) else 1
 
     def _page(self) -> Path:
-        from bench.leaderboard.board.evidence import evidence_below
         from bench.leaderboard.pages.site import write_leaderboard
+        from bench.records.evidence import evidence_below
 
         records, unreadable = read_records(self.store)
         return write_leaderboard(records, unreadable, self.store / "page", evidence_below(self.store))

@@ -12,7 +12,7 @@ from bench.measure.macs import count_macs
 from bench.specs.target import Target
 from bench.surgery.cost import Measure
 from bench.surgery.fit import FLOOR, Scope, fit
-from bench.surgery.groups import ChannelGroup, Groups, LeftOut
+from bench.surgery.groups import ChannelGroup, Groups, SkippedGroup
 from bench.surgery.keep import Keep, full_keep
 from bench.surgery.mask import masked
 from bench.surgery.proof import bare_copy
@@ -67,7 +67,7 @@ class Surgery:
         return self._groups.offered
 
     @property
-    def left_out(self) -> tuple[LeftOut, ...]:
+    def left_out(self) -> tuple[SkippedGroup, ...]:
         """The groups that cannot be offered, with reasons."""
         return self._groups.left_out
 
@@ -210,7 +210,7 @@ class Surgery:
     @property
     def _groups(self) -> Groups:
         if self._traced is None:
-            from bench.surgery.trace import trace_groups  # torch-pruning: seconds, and only who prunes needs it
+            from bench.surgery.trace import trace_groups  # only who prunes needs it
 
             with self._working():
                 self._traced = trace_groups(self.network, self._shape, self._prunable)

@@ -292,6 +292,7 @@ def test_evaluation_sees_validation_images_only_and_a_trial_has_no_others(make_t
     assert len(trial._passes.data.test) == 0
     assert trial.surgery.macs == MACS  # counting runs the network's own hooks, too
     seen: list[Tensor] = []
+    assert trial.surgery.macs == MACS  # counted once, on a copy, which has the network's own hooks
     handle = trial.network.fc.register_forward_hook(lambda _module, _inputs, output: seen.append(output.detach()))
     found = trial.evaluate(recalibrate=False)
     handle.remove()
