@@ -73,7 +73,7 @@ def draw_leaderboard(store: Path, out: Path) -> tuple[Path, str]:
 
 def print_verdicts(found: Sequence["ClaimVerdict"]) -> None:
     """Verdicts as a table; below it why they are what they are and, for what was not run, the command."""
-    from bench.leaderboard.verdicts.verdict_columns import verdict_table
+    from bench.leaderboard.pages.verdict_columns import verdict_table
 
     console = Console() if sys.stdout.isatty() else Console(width=220)
     console.print(verdict_table(found))

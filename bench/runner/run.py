@@ -24,7 +24,7 @@ from bench.networks.registry import network_of
 from bench.records.record import LatencyRow, Measured, Record, Status
 from bench.records.store import Store, sweep, write_atomically, write_text
 from bench.runner.dense import Dense, build, dense_network
-from bench.runner.jobs import Job, method_class
+from bench.runner.jobs import Job
 from bench.runner.record_builder import Draft, budget_amount, ratios_of, status_of
 from bench.seeding import generator, isolated, use_threads
 from bench.specs.budget import TRAINING, Budget, Ledger
@@ -33,6 +33,7 @@ from bench.specs.track import Track
 from bench.surgery import save_network
 from bench.training.hooks import Observer
 from bench.trial.method import Method
+from bench.trial.methods import method_class
 from bench.trial.phases import begin, calls_of, finetune, settle
 from bench.trial.setup import TrialSetup
 from bench.trial.trial import Trial

@@ -58,7 +58,7 @@ def _block(block: Block, track: TrackSummary | None, table: Table | None) -> lis
 
     match block:
         case Text():
-            return [wr.CalloutBlock(block.text) if block.note else wr.P(block.text)]
+            return [wr.CalloutBlock(block.text) if block.note or block.lead else wr.P(block.text)]
         case Doc():
             return [wr.P(" ".join(paragraph.split())) for paragraph in block.text.split("\n\n")]
         case Code():

@@ -24,13 +24,14 @@ from bench.networks.base import NetworkSpec
 from bench.networks.registry import network as network_named
 from bench.records.record import Measured, Record
 from bench.records.store import Store
-from bench.runner.jobs import Job, method_class
+from bench.runner.jobs import Job
 from bench.runner.manifest import device_class, hardware
 from bench.runner.run import Workplace, execute
 from bench.specs.run import RunSpec, source_sha256
 from bench.specs.target import Target
 from bench.specs.track import Track, describe
 from bench.surgery import load_tensors_into, read_network
+from bench.trial.methods import method_class
 
 __all__ = ["Verdict", "load_pruned", "measure_again", "run_again", "spec_of"]
 
