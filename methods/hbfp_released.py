@@ -31,7 +31,7 @@ class HBFPReleased(HBFP):
 
     name = "hbfp-released"
     reference = "Basha et al. 2024, released code"
-    Config = HBFPReleasedConfig
+    Config = HBFPReleasedConfig  # type: ignore[assignment]
     regularised = False
 
     def pair(self, ways: Tensor, count: int, config: HBFPConfig) -> Pairing:
