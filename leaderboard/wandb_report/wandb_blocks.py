@@ -147,8 +147,8 @@ def _panels(plot: Plot, track: TrackSummary, table: Table) -> Any:
                 layout=wr.Layout(0, 0, 24, 8),
             )
         ],
-        "seconds": [_bars("device seconds by phase", [f"{phase}_device_seconds" for phase in _PHASES])],
-        "epochs": [_bars("MACs spent by phase", [f"{phase}_spent_macs" for phase in _PHASES])],
+        "seconds": [_bars("device seconds by phase", [f"phase/{phase}/device_seconds" for phase in _PHASES])],
+        "epochs": [_bars("MACs spent by phase", [f"phase/{phase}/spent_macs" for phase in _PHASES])],
     }
     return wr.PanelGrid(runsets=[runs], panels=panels.get(plot.shows, []), hide_run_sets=True)
 
