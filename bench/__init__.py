@@ -41,7 +41,7 @@ _HOMES = {
 }
 _HOMES |= {
     "bench.export.load": ("load",),
-    "bench.notebook.run": ("compare", "groups", "prune"),
+    "bench.notebook.run": ("compare", "groups", "prune", "records"),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 
