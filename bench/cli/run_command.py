@@ -12,9 +12,11 @@ from rich.console import Console
 from bench.cli.progress import ProgressDisplay
 from bench.cli.tables import results_table
 from bench.journal import interrupt as stopping
+from bench.records.evidence import Evidence, evidence_below
 from bench.records.lookup import committed_results
 from bench.records.record import UNFINISHED, Record
 from bench.records.store import Store, Unreadable, each_record, read_records
+from bench.records.text import json_text, one_line, plain
 from bench.runner.executor import Executor
 from bench.runner.forecast import overview, planned_runs
 from bench.runner.jobs import Job, Plan, RunRequest, plan, shard
@@ -22,14 +24,13 @@ from bench.runner.live import LIVE
 from bench.runner.run import Workplace
 from bench.runner.suite import Outcome, check, run_suite
 from bench.runner.workers import Inline
-from bench.text import json_text, one_line, plain
 from bench.tracking.mode import choose_mode
 from bench.tracking.tracker import Tracker
 
 if TYPE_CHECKING:
     from bench.leaderboard.verdicts.verdicts import ClaimVerdict
 
-__all__ = ["Session", "all_records", "draw_leaderboard", "plain_progress", "print_verdicts"]
+__all__ = ["Session", "all_evidence", "all_records", "draw_leaderboard", "plain_progress", "print_verdicts"]
 
 
 _STOPPING = "stopping: each run is kept where it is (Ctrl-C again stops at once)"
@@ -43,6 +44,11 @@ def all_records(store: Path) -> tuple[list[Record], list[Unreadable]]:
     return list(by_id.values()), [*broken, *unreadable]
 
 
+def all_evidence(store: Path) -> dict[str, Evidence]:
+    """What lies beside the records of the store and the committed results, by run id."""
+    return evidence_below(committed_results()) | evidence_below(store)
+
+
 def draw_leaderboard(store: Path, out: Path) -> tuple[Path, str]:
     """Writes the pages of the store and the committed results, record by record.
 
@@ -53,7 +59,6 @@ def draw_leaderboard(store: Path, out: Path) -> tuple[Path, str]:
         StoreError: `out` cannot be written.
     """
     from bench.leaderboard.pages.site import write_leaderboard
-    from bench.records.evidence import evidence_below
 
     drawn: set[str] = set()
     unreadable: list[Unreadable] = []
@@ -67,8 +72,7 @@ def draw_leaderboard(store: Path, out: Path) -> tuple[Path, str]:
                     drawn.add(each.run_id)
                     yield each
 
-    evidence = evidence_below(committed_results()) | evidence_below(store)
-    page = write_leaderboard(records(), unreadable, out, evidence)
+    page = write_leaderboard(records(), unreadable, out, all_evidence(store))
     return page, f"{len(drawn)} records ({len(unreadable)} unreadable): {page}"
 
 
@@ -204,7 +208,6 @@ class Session:
 
     def _page(self) -> Path:
         from bench.leaderboard.pages.site import write_leaderboard
-        from bench.records.evidence import evidence_below
 
         records, unreadable = read_records(self.store)
         return write_leaderboard(records, unreadable, self.store / "page", evidence_below(self.store))
