@@ -380,8 +380,8 @@ def measure(
 ) -> None:
     """Time stored networks again, in turns with their dense network, in PyTorch and, where installed, onnxruntime."""
     from bench.cli.measure_command import as_values, print_times
-    from bench.export.load import stored
-    from bench.export.timing import time_in_turns, wait_for_quiet
+    from bench.own.export.load import stored
+    from bench.own.export.timing import time_in_turns, wait_for_quiet
 
     if quiet is not None:
         wait_for_quiet(quiet)
