@@ -2,7 +2,7 @@
 
 One dense network belongs to one seed, and one pruned network to one seed; the same recipe and seed on the same kind of
 CPU gives one dense network, whatever is pruned from it; a run that was copied has the original's device time to the
-last digit. Runs that were moved to another seed all together agree with everything here: only `bench verify` finds that.
+last digit. Runs that were moved to another seed all together agree with everything here: `bench verify` finds that.
 """
 
 import json
