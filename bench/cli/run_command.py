@@ -7,10 +7,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.console import Console
-
 from bench.cli.progress import ProgressDisplay
 from bench.cli.tables import results_table
+from bench.console import make_console
 from bench.journal import interrupt as stopping
 from bench.records.lookup import committed_results
 from bench.records.record import UNFINISHED, Record
@@ -21,7 +20,7 @@ from bench.runner.jobs import Asked, Job, plan, shard
 from bench.runner.run import Workplace
 from bench.runner.suite import Outcome, check, run_suite
 from bench.runner.workers import Inline
-from bench.text import json_text, one_line, plain
+from bench.text import json_ascii, json_text, one_line, plain
 from bench.tracking.mode import choose_mode
 from bench.tracking.tracker import Published, Tracker
 
@@ -75,7 +74,7 @@ def print_verdicts(found: Sequence["ClaimVerdict"]) -> None:
     """Verdicts as a table; below it why they are what they are and, for what was not run, the command."""
     from bench.leaderboard.verdicts.verdict_columns import verdict_table
 
-    console = Console() if sys.stdout.isatty() else Console(width=220)
+    console = make_console() if sys.stdout.isatty() else make_console(width=220)
     console.print(verdict_table(found))
     for verdict in found:
         name = f"{verdict.claim.name}, {verdict.number.measure} at {verdict.number.target}"
@@ -178,7 +177,7 @@ class Session:
         records = [outcome.record for outcome in ordered if outcome.record is not None]
         page = self._page()
         if as_json:
-            print("[" + ",\n".join(record.to_json().rstrip() for record in records) + "]")
+            print(json_ascii("[" + ",\n".join(record.to_json().rstrip() for record in records) + "]"))
         else:
             self._report(records, published, page)
             for outcome in ordered:
@@ -196,7 +195,7 @@ class Session:
         return write_leaderboard(records, unreadable, self.store / "page", evidence_below(self.store))
 
     def _report(self, records: Sequence[Record], published: Sequence[Published], page: Path) -> None:
-        console = Console() if sys.stdout.isatty() else Console(width=200)
+        console = make_console() if sys.stdout.isatty() else make_console(width=200)
         store = Store(self.store)
         if records:
             console.print(results_table(records))

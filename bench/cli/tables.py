@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from bench.records.record import Measured, Record
 
@@ -42,7 +43,7 @@ def results_table(records: Sequence[Record]) -> Table:
         table.add_column(name, justify="right")
     table.add_column("status", no_wrap=True)
     for record in records:
-        cells = [record.method, record.target, str(record.seed)]
+        cells: list[str | Text] = [record.method, record.target, str(record.seed)]
         if record.dense and record.pruned and record.ratios:
             cells += [
                 f"{record.dense.top1_test:.4f}",
@@ -68,9 +69,9 @@ def spent_text(record: Record) -> str:
     return "-" if spent is None else f"{spent:.4g} of {record.budget.amount:g} {unit}"
 
 
-def _status(record: Record) -> str:
+def _status(record: Record) -> Text:
     colour = {"ok": "green", "missed-target": "yellow", "undertrained": "yellow"}.get(record.status, "red")
-    return f"[{colour}]{record.status}[/]"
+    return Text(record.status, style=colour)
 
 
 def show_records(records: Sequence[Record], console: Console) -> None:
@@ -82,9 +83,9 @@ def show_records(records: Sequence[Record], console: Console) -> None:
 
 def show_record(record: Record, console: Console) -> None:
     """Everything a person wants to know of one record."""
-    console.print(f"[bold]{record.run_id}[/]  {_status(record)}")
+    console.print(Text.assemble((record.run_id, "bold"), "  ", _status(record)))
     if record.error:
-        console.print(record.error, markup=False, highlight=False)
+        console.print(record.error, soft_wrap=True)
     console.print(results_table([record]))
     if record.layers:
         layers = Table(title="layers")

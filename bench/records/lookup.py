@@ -4,6 +4,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from bench.errors import StoreError, unknown_name
+from bench.records.reading import read_regular
 from bench.records.record import Record, parse_record
 
 __all__ = ["committed_results", "find_record", "find_records"]
@@ -28,8 +29,8 @@ def find_records(name: str, store: Path) -> list[tuple[Record, Path]]:
     """
     path = Path(name)
     given = path if path.is_file() else path / "record.json"
-    if given.is_file():
-        return [(parse_record(given.read_bytes(), str(given)), given.parent)]
+    if given.exists() and (given != path or not path.is_dir()):
+        return [(parse_record(read_regular(given), str(given)), given.parent)]
     known: list[str] = []
     for paths in (store.glob("*/record.json"), committed_results().rglob("record.json")):
         runs = {each.parent.name: each for each in sorted(paths)}
@@ -40,7 +41,7 @@ def find_records(name: str, store: Path) -> list[tuple[Record, Path]]:
             if name and (run.startswith(name) or run.rpartition("-")[2].startswith(name))
         }
         if found:
-            return [(parse_record(where.read_bytes(), str(where)), where.parent) for where in found.values()]
+            return [(parse_record(read_regular(where), str(where)), where.parent) for where in found.values()]
         known += runs
     if not store.is_dir():
         raise StoreError(

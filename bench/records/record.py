@@ -7,10 +7,12 @@ comparison) is made from records alone.
 import json
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from bench.errors import StoreError
+from bench.records.reading import cleaned, is_clean
 from bench.specs.track import describe
+from bench.text import one_line, plain
 
 __all__ = ["SCHEMA", "UNFINISHED", "LatencyRow", "Layer", "Measured", "Point", "Record", "Status", "parse_record"]
 
@@ -30,9 +32,32 @@ Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._=:,+-]*$", max_len
 ERROR_LENGTH = 200_000
 
 
+LARGEST = 1e39
+"""Beyond float32, nothing that was measured; a plot that squares it still fits into a float."""
+
+
 def _printable(text: Any) -> Any:
-    """The end of an error's text, which says most, with what UTF-8 cannot hold escaped: it must fit into a record."""
-    return text.encode("utf-8", "backslashreplace").decode()[-ERROR_LENGTH:] if isinstance(text, str) else text
+    """The end of an error's text, which says most, with what acts on a terminal escaped."""
+    return plain(text[-ERROR_LENGTH:])[-ERROR_LENGTH:] if isinstance(text, str) else text
+
+
+def _drawable(value: Any) -> Any:
+    """None for a number that cannot be drawn or computed with: not finite, or beyond all measures."""
+    return None if isinstance(value, float | int) and not abs(value) <= LARGEST else value
+
+
+def _key(name: Any) -> Any:
+    return one_line(name, 200) if isinstance(name, str) else name
+
+
+def _short_command(manifest: dict[str, Any]) -> dict[str, Any]:
+    if len(str(manifest.get("command", ""))) > 20_000:
+        raise ValueError("its command has more than 20,000 characters")
+    return manifest
+
+
+Scalar = Annotated[float | None, BeforeValidator(_drawable)]
+Key = Annotated[str, BeforeValidator(_key)]
 
 
 class _Part(BaseModel):
@@ -71,7 +96,7 @@ class Measured(_Part):
     top1_test: Fraction
     top5_val: Fraction | None = None
     top5_test: Fraction | None = None
-    loss_val: float | None = None
+    loss_val: Scalar = None
     correct_test: str
     macs: Count
     macs_nonzero: Count
@@ -127,9 +152,9 @@ class Point(_Part):
     """
 
     phase: Literal["dense", "prune", "search", "finetune"]
-    epoch: float
-    spent: float
-    values: dict[str, float | None]
+    epoch: Ratio
+    spent: Ratio
+    values: Annotated[dict[Key, Scalar], Field(max_length=500)]
 
 
 class BudgetRow(_Part):
@@ -195,12 +220,12 @@ class Record(_Part):
     dense: Measured | None = None
     pruned: Measured | None = None
     ratios: Ratios | None = None
-    layers: tuple[Layer, ...] = ()
+    layers: Annotated[tuple[Layer, ...], Field(max_length=20_000)] = ()
     left_out: dict[str, str] = {}
     budget: BudgetRow
     ledger: dict[Literal["dense", "prune", "search", "finetune", "total"], Spent]
-    curve: tuple[Point, ...] = ()
-    manifest: dict[str, Any]
+    curve: Annotated[tuple[Point, ...], Field(max_length=50_000)] = ()
+    manifest: Annotated[dict[str, Any], AfterValidator(_short_command)]
 
     @property
     def spent(self) -> float | None:
@@ -229,6 +254,8 @@ def parse_record(content: bytes, source: str) -> Record:
         StoreError: not a record of this schema; the text names `source`, the field and what is wrong with it.
     """
     try:
+        if not is_clean(content):
+            content = _inert(content)
         record = Record.model_validate_json(content)
     except (ValidationError, RecursionError, ValueError) as error:
         other = _schema_of(content)
@@ -240,6 +267,15 @@ def parse_record(content: bytes, source: str) -> Record:
         why = describe(error) if isinstance(error, ValidationError) else str(error)
         raise StoreError(f"record {source}: {why}") from None
     return record
+
+
+def _inert(content: bytes) -> bytes:
+    """The same record with texts that act on nothing: whoever shows it need not think of it."""
+    fields = json.loads(content)
+    if not isinstance(fields, dict):
+        return content
+    error = fields.pop("error", None)
+    return json.dumps({**cleaned(fields), "error": cleaned(error, lines=True)}).encode()
 
 
 def _schema_of(content: bytes) -> int:

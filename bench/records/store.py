@@ -21,6 +21,7 @@ from filelock import FileLock, Timeout
 from safetensors import SafetensorError
 
 from bench.errors import StoreError, Unwritable, unknown_name
+from bench.records.reading import read_regular
 from bench.records.record import Record, parse_record
 
 __all__ = ["Store", "Unreadable", "each_record", "read_records", "sweep", "write_atomically", "write_text"]
@@ -166,11 +167,9 @@ class Store:
         """
         path = self.record_path(run_id)
         try:
-            content = path.read_bytes()
+            content = read_regular(path)
         except FileNotFoundError:
             return None
-        except OSError as error:
-            raise StoreError(f"cannot read {path}: {error.strerror}") from None
         record = parse_record(content, str(path))
         if record.run_id != run_id:
             raise StoreError(f"record {path}: it says run_id {record.run_id!r}, but lies in the folder of {run_id!r}.")
@@ -219,7 +218,7 @@ def each_record(root: Path) -> Iterator[Record | Unreadable]:
         if path.relative_to(root).parts[0] in _RESERVED:
             continue
         try:
-            record = parse_record(path.read_bytes(), str(path))
+            record = parse_record(read_regular(path), str(path))
         except (StoreError, OSError) as error:
             yield Unreadable(path, str(error))
             continue
