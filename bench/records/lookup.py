@@ -4,6 +4,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from bench.errors import StoreError, unknown_name
+from bench.records.index import record_paths
 from bench.records.reading import read_regular
 from bench.records.record import Record, parse_record
 
@@ -32,8 +33,8 @@ def find_records(name: str, store: Path) -> list[tuple[Record, Path]]:
     if given.exists() and (given != path or not path.is_dir()):
         return [(parse_record(read_regular(given), str(given)), given.parent)]
     known: list[str] = []
-    for paths in (store.glob("*/record.json"), committed_results().rglob("record.json")):
-        runs = {each.parent.name: each for each in sorted(paths)}
+    for root in (store, committed_results()):
+        runs = {each.parent.name: each for each in record_paths(root)}
         exact = {name: runs[name]} if name in runs else {}
         found = exact or {
             run: where

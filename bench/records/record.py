@@ -12,7 +12,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from bench.errors import StoreError
 from bench.records.reading import cleaned, is_clean
 from bench.specs.track import describe
-from bench.text import one_line, plain
+from bench.text import plain
 
 __all__ = ["SCHEMA", "UNFINISHED", "LatencyRow", "Layer", "Measured", "Point", "Record", "Status", "parse_record"]
 
@@ -41,23 +41,14 @@ def _printable(text: Any) -> Any:
     return plain(text[-ERROR_LENGTH:])[-ERROR_LENGTH:] if isinstance(text, str) else text
 
 
-def _drawable(value: Any) -> Any:
-    """None for a number that cannot be drawn or computed with: not finite, or beyond all measures."""
-    return None if isinstance(value, float | int) and not abs(value) <= LARGEST else value
-
-
-def _key(name: Any) -> Any:
-    return one_line(name, 200) if isinstance(name, str) else name
-
-
 def _short_command(manifest: dict[str, Any]) -> dict[str, Any]:
     if len(str(manifest.get("command", ""))) > 20_000:
         raise ValueError("its command has more than 20,000 characters")
     return manifest
 
 
-Scalar = Annotated[float | None, BeforeValidator(_drawable)]
-Key = Annotated[str, BeforeValidator(_key)]
+Scalar = Annotated[float, Field(ge=-LARGEST, le=LARGEST)] | None
+Key = Annotated[str, Field(max_length=1000)]
 
 
 class _Part(BaseModel):

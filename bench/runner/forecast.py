@@ -1,11 +1,13 @@
 """What a plan will do and how long it may take, from the records that are there."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import Any
 
+from bench.records.index import IndexedRun, indexed
 from bench.records.record import UNFINISHED, Record
 from bench.records.store import Store
 from bench.runner.jobs import Job
@@ -109,14 +111,15 @@ def planned_runs(jobs: Sequence[Job], store: Store, retry_failed: bool) -> list[
     return rows
 
 
-def overview(jobs: Sequence[Job], store: Store, records: Sequence[Record], retry_failed: bool) -> Overview:
-    """Looks at a plan and at what the store holds."""
-    by_id = {record.run_id: record for record in records}
+def overview(jobs: Sequence[Job], store: Store, records: Sequence[Record | IndexedRun], retry_failed: bool) -> Overview:
+    """Looks at a plan and at what the store holds, of which the index is enough."""
+    runs = [record if isinstance(record, IndexedRun) else indexed(record) for record in records]
+    by_id = {run.run_id: run for run in runs}
     failed = [job for job in jobs if (r := by_id.get(job.spec.run_id)) is not None and r.status in UNFINISHED]
     absent = [job for job in jobs if job.spec.run_id not in by_id]
     todo = [*absent, *failed] if retry_failed else absent
     interrupted = [job for job in todo if journal_folder(store, job.spec).is_dir()]
-    guesses = [_seconds(job, records) for job in todo]
+    guesses = [_seconds(job, runs) for job in todo]
     known = [guess for guess in guesses if guess is not None]
     return Overview(
         total=len(jobs),
@@ -129,18 +132,14 @@ def overview(jobs: Sequence[Job], store: Store, records: Sequence[Record], retry
     )
 
 
-def _seconds(job: Job, records: Sequence[Record]) -> float | None:
+def _seconds(job: Job, runs: Sequence[IndexedRun]) -> float | None:
     """The median time of like runs: same track and budget, and same method and target if there are any."""
+    budget = json.dumps(job.spec.track.budget.model_dump(mode="json"), sort_keys=True)
     like = [
-        record
-        for record in records
-        if record.track == job.spec.track.name
-        and record.track_fields.get("budget") == job.spec.track.budget.model_dump(mode="json")
-        and record.pruned is not None
-        and {"dense", "total"} <= record.ledger.keys()
+        run for run in runs if run.track == job.spec.track.name and run.budget == budget and run.seconds is not None
     ]
-    same = [r for r in like if (r.method, r.target) == (job.spec.method, str(job.spec.target))] or like
-    times = [r.ledger["total"].device_seconds - r.ledger["dense"].device_seconds for r in same]
+    same = [run for run in like if (run.method, run.target) == (job.spec.method, str(job.spec.target))] or like
+    times = [run.seconds for run in same if run.seconds is not None]
     return median(times) + _MEASURE_SECONDS if times else None
 
 

@@ -19,7 +19,7 @@ from bench.errors import BudgetSpent, SurgeryError, UsageError
 from bench.journal.protocol import Call, Forgetful, Journal
 from bench.measure.accuracy import Accuracy, measure_accuracy
 from bench.measure.activations import Reduce, reduced_activations
-from bench.records.record import Point
+from bench.records.record import LARGEST, Point
 from bench.seeding import derive_seed, generator, isolated
 from bench.specs.budget import FORWARD, TRAINING, Amount, Ledger, Phase
 from bench.specs.target import Target
@@ -27,6 +27,7 @@ from bench.specs.track import Recipe
 from bench.surgery import Keep, Surgery
 from bench.surgery.proof import bare_copy
 from bench.surgery.remove import SlicePlan
+from bench.text import one_line
 from bench.training.batchnorm import batch_statistics as statistics_of_batches
 from bench.training.batchnorm import collecting, needs_recalibration, recalibrating
 from bench.training.clock import Clock
@@ -406,8 +407,9 @@ class Trial(Generic[ConfigT]):
         return Images(*split.at(torch.arange(len(split) if count is None else min(count, len(split)))))
 
     def log(self, **scalars: float) -> None:
-        """Puts scalars on the run's curve, beside what has been spent so far."""
-        values: dict[str, float | None] = {name: float(value) for name, value in scalars.items()}
+        """Puts scalars on the run's curve, beside what has been spent so far; None for one that cannot be drawn."""
+        numbers = {one_line(name, 200): float(value) for name, value in scalars.items()}
+        values = {name: value if abs(value) <= LARGEST else None for name, value in numbers.items()}
         self.curve.append(Point(phase="search", epoch=self.epochs_done, spent=self.ledger.spent, values=values))
 
     def widths_of(self, run: str) -> Mapping[str, int]:

@@ -14,7 +14,7 @@ import pytest
 from bench.errors import StoreError
 from bench.records.lookup import committed_results
 from bench.records.reading import RECORD_BYTES, duplicate_key, read_regular
-from bench.records.record import LARGEST, Point, Record, parse_record
+from bench.records.record import Record, parse_record
 
 
 @pytest.fixture(scope="module")
@@ -54,9 +54,12 @@ def test_a_hostile_text_acts_on_nothing_wherever_it_stands(whole_record: Record,
         assert text.isprintable()
 
 
-def test_numbers_that_no_measure_gives_are_not_drawn() -> None:
-    point = Point(phase="search", epoch=0.0, spent=0.0, values={"a": 1e308, "b": float("nan"), "c": -LARGEST, "d": 2.0})
-    assert point.values == {"a": None, "b": None, "c": -LARGEST, "d": 2.0}
+@pytest.mark.parametrize("value", [1e308, -1e308, 1.1e39])
+def test_numbers_that_no_measure_gives_are_refused_before_anything_is_drawn(whole_record: Record, value: float) -> None:
+    fields = json.loads(whole_record.to_json())
+    fields["curve"][0]["values"]["top1_val"] = value
+    with pytest.raises(StoreError, match=r"curve\.0\.values\.top1_val"):
+        parse_record(json.dumps(fields).encode(), "here")
 
 
 def test_only_a_regular_file_of_a_bounded_size_is_read(tmp_path: Path) -> None:
