@@ -10,15 +10,18 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from bench.data.base import Dataset, Images
     from bench.errors import BenchError, BudgetSpent, DataError, NotPrunable, SurgeryError, UsageError
+    from bench.export.load import load
     from bench.measure.accuracy import Accuracy
     from bench.networks.base import Network, NetworkSpec
+    from bench.notebook.run import compare, groups, prune
     from bench.records.record import Record
     from bench.specs.budget import Budget, Ledger
     from bench.specs.run import RunSpec
     from bench.specs.target import Target
     from bench.specs.track import Recipe, Track
     from bench.surgery import ChannelGroup, Keep
-    from bench.trial.method import Config, Control, Epoch, History, Hook, Method, Observer, Step
+    from bench.training.hooks import Epoch, History, Hook, Observer, Step
+    from bench.trial.method import Config, Control, Method
     from bench.trial.trial import Trial
 
 _HOMES = {
@@ -26,7 +29,8 @@ _HOMES = {
     "bench.data.base": ("Dataset", "Images"),
     "bench.errors": ("BenchError", "BudgetSpent", "DataError", "NotPrunable", "SurgeryError", "UsageError"),
     "bench.measure.accuracy": ("Accuracy",),
-    "bench.trial.method": ("Config", "Control", "Epoch", "History", "Hook", "Method", "Observer", "Step"),
+    "bench.training.hooks": ("Epoch", "History", "Hook", "Observer", "Step"),
+    "bench.trial.method": ("Config", "Control", "Method"),
     "bench.networks.base": ("Network", "NetworkSpec"),
     "bench.records.record": ("Record",),
     "bench.specs.run": ("RunSpec",),
@@ -34,6 +38,10 @@ _HOMES = {
     "bench.specs.target": ("Target",),
     "bench.specs.track": ("Recipe", "Track"),
     "bench.trial.trial": ("Trial",),
+}
+_HOMES |= {
+    "bench.export.load": ("load",),
+    "bench.notebook.run": ("compare", "groups", "prune"),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 
@@ -67,10 +75,21 @@ __all__ = [
     "Track",
     "Trial",
     "UsageError",
+    "compare",
+    "groups",
+    "load",
+    "prune",
+    "records",
 ]
 
 
 def __getattr__(name: str) -> Any:
+    if name == "records":  # a package that is called like a function: see there
+        return import_module("bench.records")
     if name not in _HOME:
         raise AttributeError(f"module 'bench' has no attribute {name!r}")
     return getattr(import_module(_HOME[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -42,7 +42,7 @@ class _SafeStream:
 class _SafeConsole(Console):
     """A console that colours only what is a `Text` of ours, and shows every string as it is."""
 
-    def render_str(self, text: str, **options: Any) -> Text:  # type: ignore[override]
+    def render_str(self, text: str, **options: Any) -> Text:
         return super().render_str(_inert(text), **{**options, "markup": False, "emoji": False})
 
 
@@ -56,7 +56,7 @@ def make_console(stderr: bool = False, width: int | None = None) -> Console:
 def safe_output() -> Iterator[None]:
     """Inside, nothing that is printed acts on a terminal; JSON stays the same value."""
     before = sys.stdout, sys.stderr
-    sys.stdout, sys.stderr = _SafeStream(sys.stdout), _SafeStream(sys.stderr)  # type: ignore[assignment]
+    sys.stdout, sys.stderr = _SafeStream(sys.stdout), _SafeStream(sys.stderr)
     try:
         yield
     finally:

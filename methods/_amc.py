@@ -116,7 +116,7 @@ def reward_images(trial: Trial) -> int:
     Fewer than BatchNorm's recalibration takes would hardly be cheaper.
     """
     config = trial.config
-    wanted = min(config.images, len(trial.data.validation))
+    wanted = min(config.images, trial.sizes.validation)
     each = trial.price(1, recalibrate=False)
     if not each:
         return wanted

@@ -102,7 +102,7 @@ class Pruning:
         self.part, self.practice = part, practice
         self.actions = actions_of(self.config)
         self.dense = trial.surgery.groups
-        self.images = self._affordable(len(trial.data.validation))
+        self.images = self._affordable(trial.sizes.validation)
         self.probed = self._affordable(self.config.probe)
         self.accuracy = self.change = self.progress = 0.0
 

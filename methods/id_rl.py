@@ -114,7 +114,7 @@ class IDRL(Method):
                 self._run(practice, agent, seen[classes], TRAINED, practice=True)
         # 3. the run itself
         part = 1 - config.practice if subsets else 1.0
-        self._run(trial, agent, seen.get(trial.data.classes, dimension), part, practice=False)
+        self._run(trial, agent, seen.get(trial.classes, dimension), part, practice=False)
         mean, total = filters_left(dense, trial.surgery.groups)
         trial.log(
             filters_removed_mean_of_layers=1 - mean,

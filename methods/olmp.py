@@ -168,7 +168,7 @@ class Adjusting(Hook):
     def _affordable(self) -> tuple[int, int]:
         """Images of the constraint and number of searches: fewer of both rather than a search of few candidates."""
         trial, config = self.trial, self.config
-        batch = min(config.batch or trial.recipe.batch_size, len(trial.data.train))
+        batch = min(config.batch or trial.batch_size, trial.sizes.train)
         price = trial.ledger.price(trial.surgery.macs)
         if not price:
             return batch, config.searches

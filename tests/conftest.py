@@ -24,8 +24,10 @@ from bench.seeding import generator
 from bench.specs.budget import TRAINING, Budget, Ledger, Unit
 from bench.specs.target import Target
 from bench.specs.track import Recipe, Validation
-from bench.surgery import Surgery
-from bench.trial.method import Config, History, Method, Observer
+from bench.training.hooks import History, Observer
+from bench.trial.method import Config, Method
+from bench.trial.phases import begin, calls_of
+from bench.trial.setup import TrialSetup
 from bench.trial.trial import Trial
 
 SMOKE = """
@@ -259,11 +261,10 @@ def make_trial(patterns: Data) -> Iterator[Callable[..., Trial]]:
         params = sum(parameter.numel() for parameter in network.parameters())
         aim = Target.parse(target)
         inputs = torch.randn(4, *patterns.shape, generator=generator("proof"))
-        trial = Trial(
+        setup = TrialSetup(
             network=network.eval(),
             config=Config(),
             target=aim,
-            device=torch.device("cpu"),
             rng=generator(seed, "method"),
             history=History(),
             ledger=Ledger(Budget(budget, unit, TRAINING * macs * len(patterns.train)), search_share),
@@ -271,20 +272,24 @@ def make_trial(patterns: Data) -> Iterator[Callable[..., Trial]]:
             precision="float32",
             seed=seed,
             data=patterns.for_method(),
-            engine=Surgery(network, patterns.shape, None, macs, params, aim, inputs),
+            prunable=None,
+            dense_macs=macs,
+            dense_params=params,
+            proof_inputs=inputs,
             observers=observers,
-            reinitialise=lambda net: None,
+            initialise=lambda net: None,
             recorded_widths=lambda run: {},
             initial=lambda: initial,
         )
+        trial = Trial(setup)
         made.append(trial)
-        trial.begin()
+        begin(trial)
         return trial
 
     yield make
     for trial in made:
         with contextlib.suppress(GuardViolation):
-            trial.guard.disarm()
+            calls_of(trial).guard.disarm()
 
 
 # -- a method of another distribution, for worker processes and the command line ----------------------------------

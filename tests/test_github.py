@@ -1,7 +1,9 @@
 """`.github/` and the scripts that it runs: against their schemas, least permissions, and commands that exist."""
 
+import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -70,7 +72,7 @@ def test_the_files_keep_to_githubs_schema(schema: str, files: list[Path]) -> Non
 
 
 def test_the_files_that_users_count_on_are_there() -> None:
-    assert {path.stem for path in WORKFLOWS} == {"ci", "regression", "pages", "claims"}
+    assert {path.stem for path in WORKFLOWS} == {"ci", "regression", "pages", "claims", "results"}
     assert {path.stem for path in FORMS} == {"new-method", "result", "bug"}
     assert (ROOT / ".github" / "PULL_REQUEST_TEMPLATE.md").is_file()
 
@@ -128,4 +130,49 @@ def test_every_bench_command_is_one_that_bench_takes(text: str) -> None:
 
 def test_the_commands_are_found() -> None:
     found = [line.split()[0] for param in shell_texts() for line in commands(str(param.values[0]))]
-    assert sorted(found) == ["claims", "gate", "leaderboard", "run", "run", "run"]
+    assert sorted(found) == ["check", "claims", "gate", "leaderboard", "run", "run", "run", "verify", "verify"]
+
+
+def test_one_seed_of_every_row_that_was_added_is_drawn(tmp_path: Path) -> None:
+    """Two rows of two and of one seed: one run each, and none of those that were there."""
+    git = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@b"]
+
+    def commit(*runs: str) -> None:
+        for run in runs:
+            folder = tmp_path / "leaderboard" / "results" / run
+            folder.mkdir(parents=True)
+            (folder / "record.json").write_text("{}")
+        subprocess.run([*git, "add", "."], check=True)
+        subprocess.run([*git, "commit", "--quiet", "-m", "records"], check=True)
+
+    subprocess.run(["git", "init", "--quiet", str(tmp_path)], check=True)
+    shutil.copytree(ROOT / ".ci", tmp_path / ".ci")
+    commit("l1-digits-macs0.5-s0-aaa")
+    commit("l1-digits-macs0.5-s1-bbb", "l1-digits-macs0.5-s2-ccc", "id-rl-digits-auto-s0-ddd")
+    drawn = set()
+    for _ in range(20):
+        said = subprocess.run(
+            ["bash", ".ci/results", "HEAD~1"],
+            cwd=tmp_path,
+            env={**os.environ, "DRAW": "only"},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        runs = [Path(line).parent.name for line in said.stdout.splitlines()]
+        assert len(runs) == 2
+        assert "id-rl-digits-auto-s0-ddd" in runs
+        drawn |= set(runs)
+    assert drawn == {"l1-digits-macs0.5-s1-bbb", "l1-digits-macs0.5-s2-ccc", "id-rl-digits-auto-s0-ddd"}
+
+
+def test_workflows_that_look_records_up_clone_the_whole_history() -> None:
+    for name in ("ci", "pages", "claims", "results", "regression"):
+        steps = yaml.safe_load((ROOT / ".github" / "workflows" / f"{name}.yml").read_text())["jobs"]
+        checkouts = [
+            step
+            for job in steps.values()
+            for step in job["steps"]
+            if str(step.get("uses", "")).startswith("actions/checkout")
+        ]
+        assert checkouts[0]["with"]["fetch-depth"] == 0, name

@@ -118,7 +118,7 @@ def _remarks(each: Surveyed) -> list[str]:
     """Errors, refusals, and the groups left out by reason."""
     if each.found is None:
         return [f"{each.name}: {each.error}"]
-    lines = [each.found.refusal] if each.found.refusal else []
+    lines = [each.found.refusal[:1000]] if each.found.refusal else []
     lines += [f"{a.target} is refused: {a.refusal}" for a in each.found.attempts if a.refusal]
     by_reason: dict[str, list[str]] = {}
     for name, reason in each.found.left_out.items():

@@ -336,6 +336,9 @@ def verify(
     measure_only: Annotated[
         bool, typer.Option("--measure-only", help="Only load the stored network and measure it.")
     ] = False,
+    note: Annotated[
+        bool, typer.Option("--note", help="Write beside the record that it was verified, for the leaderboard's badge.")
+    ] = False,
     store: StoreOption = DEFAULT_STORE,
     data: Annotated[
         Path | None, typer.Option(help="Data folder.", show_default="BENCH_DATA, else the user's cache")
@@ -352,7 +355,38 @@ def verify(
     else:
         verdict = run_again(record, _data_folder(data), plain_progress(record.run_id))
     print(f"{record.run_id}: {verdict.words()}")
+    if note:
+        from bench.checks.record.note import write_note
+
+        print(write_note(record, folder, verdict, measure_only))
     raise typer.Exit(0 if verdict.equal else 1)
+
+
+@app.command()
+def measure(
+    runs: Annotated[list[str], typer.Argument(metavar="RUN...", help="Runs whose networks are stored.")],
+    store: StoreOption = DEFAULT_STORE,
+    batch: Annotated[list[int] | None, typer.Option(help="Images at once.", show_default="1 and 64")] = None,
+    seconds: Annotated[float, typer.Option(help="For each network, runtime and batch size.", min=0.01)] = 2.0,
+    threads: Annotated[int, typer.Option(help="Of PyTorch and onnxruntime.", min=1)] = 1,
+    quiet: Annotated[
+        float | None,
+        typer.Option("--quiet", help="Wait up to so many seconds for a quiet machine, and give up if it stays busy."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Time stored networks again, in turns with their dense network, in PyTorch and, where installed, onnxruntime."""
+    from bench.cli.measure_command import as_values, print_times
+    from bench.export.load import stored
+    from bench.export.timing import time_in_turns, wait_for_quiet
+
+    if quiet is not None:
+        wait_for_quiet(quiet)
+    found = time_in_turns([stored(run, store) for run in dict.fromkeys(runs)], batch or [1, 64], seconds, threads)
+    if as_json:
+        print(json_text(as_values(found)))
+    else:
+        print_times(found)
 
 
 @app.command()

@@ -32,7 +32,7 @@ __all__ = ["Session", "all_records", "draw_leaderboard", "plain_progress", "prin
 
 
 _DRAWN_WHOLE = 400
-"""Records of a store, or of a track of a large one, that each `bench run` draws; `bench leaderboard` draws any number."""
+"""Records of a store, or of a track of a large one, that each `bench run` draws; `bench leaderboard` draws all."""
 _STOPPING = "stopping: each run is kept where it is (Ctrl-C again stops at once)"
 
 
@@ -53,8 +53,8 @@ def draw_leaderboard(store: Path, out: Path) -> tuple[Path, str]:
     Raises:
         StoreError: `out` cannot be written.
     """
-    from bench.leaderboard.board.evidence import evidence_below
     from bench.leaderboard.pages.site import write_leaderboard
+    from bench.records.evidence import evidence_below
 
     drawn: set[str] = set()
     unreadable: list[Unreadable] = []
@@ -75,7 +75,7 @@ def draw_leaderboard(store: Path, out: Path) -> tuple[Path, str]:
 
 def print_verdicts(found: Sequence["ClaimVerdict"]) -> None:
     """Verdicts as a table; below it why they are what they are and, for what was not run, the command."""
-    from bench.leaderboard.verdicts.verdict_columns import verdict_table
+    from bench.leaderboard.pages.verdict_columns import verdict_table
 
     console = make_console() if sys.stdout.isatty() else make_console(width=220)
     console.print(verdict_table(found))
@@ -193,8 +193,8 @@ class Session:
 
     def _page(self, fresh: Sequence[Record]) -> Path:
         """Draws the store's pages; of a large store those of the tracks alone that were touched."""
-        from bench.leaderboard.board.evidence import evidence_below
         from bench.leaderboard.pages.site import write_leaderboard, write_tracks
+        from bench.records.evidence import evidence_below
 
         runs, out = RecordIndex(self.store).runs(), self.store / "page"
         if len(runs) <= _DRAWN_WHOLE:

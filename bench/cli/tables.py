@@ -6,17 +6,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from bench.records.format import quantity, spent_text
 from bench.records.record import Measured, Record
 
-__all__ = ["quantity", "results_table", "show_record", "show_records"]
-
-
-def quantity(value: float) -> str:
-    """A count in three or four digits with its prefix: 2293000 is `2.293 M`."""
-    for factor, prefix in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if value >= factor:
-            return f"{value / factor:.4g} {prefix}"
-    return f"{value:.4g}"
+__all__ = ["results_table", "show_record", "show_records"]
 
 
 def _latency(measured: Measured) -> str:
@@ -60,13 +53,6 @@ def results_table(records: Sequence[Record]) -> Table:
         cells += [spent_text(record), f"{total.device_seconds:.1f}" if total else "-", _status(record)]
         table.add_row(*cells)
     return table
-
-
-def spent_text(record: Record) -> str:
-    """What was spent of the budget, in its unit."""
-    unit = "ep" if record.budget.unit == "dense_epochs" else "s"
-    spent = record.spent
-    return "-" if spent is None else f"{spent:.4g} of {record.budget.amount:g} {unit}"
 
 
 def _status(record: Record) -> Text:

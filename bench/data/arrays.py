@@ -15,7 +15,7 @@ from bench.errors import DataError
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-__all__ = ["parts_of_arrays"]
+__all__ = ["part_of_arrays", "parts_of_arrays"]
 
 
 def parts_of_arrays(path: Path) -> dict[str, ImageFiles]:
@@ -36,7 +36,7 @@ def parts_of_arrays(path: Path) -> dict[str, ImageFiles]:
     for part in ("train", "val", "test", "all"):
         found = _pair(arrays, part)
         if found is not None:
-            parts[part] = _part_of_arrays(path, part, *found)
+            parts[part] = part_of_arrays(path, part, *found)
     if "train" not in parts and set(parts) != {"all"}:
         raise DataError(
             f"images {path}: holds {', '.join(arrays) or 'nothing'}. Name the arrays train_images, train_labels, "
@@ -54,7 +54,7 @@ def _pair(arrays: Mapping[str, NDArray[Any]], part: str) -> tuple[NDArray[Any], 
     return next(((arrays[a], arrays[b]) for a, b in names if a in arrays and b in arrays), None)
 
 
-def _part_of_arrays(path: Path, part: str, images: NDArray[Any], labels: NDArray[Any]) -> ImageFiles:
+def part_of_arrays(path: Path, part: str, images: NDArray[Any], labels: NDArray[Any]) -> ImageFiles:
     import torch
 
     where = f"images {path}, {part}"

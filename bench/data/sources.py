@@ -4,6 +4,7 @@ Each source is looked through and listed here as parts (`train`, `val`, `test`, 
 image is decoded before somebody asks for it. What becomes of them is `bench.data.own`'s.
 """
 
+import hashlib
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from bench.data.torch_datasets import parts_of_function
 from bench.errors import DataError
 from bench.imported import is_import
 
-__all__ = ["Found", "find_images"]
+__all__ = ["Found", "find_images", "hand_over_images"]
 
 PARTS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
@@ -34,6 +35,19 @@ class Found:
     classes: tuple[str, ...] | None = None
 
 
+_HANDED: dict[str, Found] = {}
+
+
+def hand_over_images(found: Found) -> str:
+    """Keeps images that a notebook hands over, and gives the source that they are known by in this process."""
+    digest = hashlib.sha256()
+    for part, files in sorted(found.parts.items()):
+        digest.update(f"{part} {files.names} {files.bytes} {files.labels.tolist()}".encode())
+    name = f"live:{digest.hexdigest()[:8]}"
+    _HANDED[name] = found
+    return name
+
+
 def find_images(source: str, root: Path | None) -> Found:
     """Looks a source through.
 
@@ -45,6 +59,8 @@ def find_images(source: str, root: Path | None) -> Found:
         DataError: there is nothing, or it holds no images with labels.
         UsageError: the function cannot be imported or called.
     """
+    if source in _HANDED:
+        return _HANDED[source]
     path = (root or Path()) / source
     if path.is_dir():
         return _folder(path)
@@ -54,6 +70,10 @@ def find_images(source: str, root: Path | None) -> Found:
         return Found(parts_of_arrays(path))
     if is_import(source):
         return Found(*parts_of_function(source, root))
+    if source.startswith("live:"):
+        raise DataError(
+            f"images {source!r} were handed over in a notebook and are not known here. Hand them over again."
+        )
     raise DataError(
         f"images {path}: {'no folder' if path.exists() else 'there is no such folder'}. Give a folder with a folder of "
         "images for each class, an .npz file, or FILE.py:FUNCTION (package.module:function) that gives a torch Dataset."

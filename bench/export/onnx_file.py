@@ -26,7 +26,7 @@ from bench.records.store import write_atomically
 from bench.seeding import generator
 from bench.surgery.architecture import load_tensors_into
 
-__all__ = ["Exported", "Normalisation", "export_onnx"]
+__all__ = ["Exported", "Normalisation", "export_onnx", "onnx_module"]
 
 Normalisation = Literal["graph", "metadata"]
 TOLERANCE = 1e-4  # of the outputs' spread
@@ -182,6 +182,17 @@ def _latency(
     finally:
         torch.set_num_threads(before)
     return {(name.split()[0], name.split()[1]): row for name, row in rows.items()}
+
+
+def onnx_module(found: Stored, network: nn.Module, threads: int) -> nn.Module:
+    """A network in onnxruntime, called as a module, on normalised images; for timing it beside PyTorch.
+
+    Args:
+        found: where the network comes from.
+        network: what is exported.
+        threads: of onnxruntime.
+    """
+    return _Session(_session(_model(found, network, "metadata", torch.zeros(2, *found.shape)), threads))
 
 
 class _Session(nn.Module):

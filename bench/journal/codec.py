@@ -20,7 +20,7 @@ from bench.errors import StoreError
 from bench.journal.protocol import State
 from bench.measure.accuracy import Accuracy
 from bench.records.store import write_atomically
-from bench.trial.method import Epoch, History
+from bench.training.hooks import Epoch, History, Observation
 
 __all__ = ["decode", "encode", "read_state", "write_state"]
 
@@ -47,8 +47,8 @@ def encode(value: Any) -> Any:
     if isinstance(value, Accuracy):
         return {"$accuracy": [value.top1, value.top5, value.loss, value.images]}
     if isinstance(value, History):
-        rows = [[e.epochs, e.train_loss, e.learning_rate, encode(e.observed)] for e in value.epochs]
-        return {"$history": rows}
+        rows = [[each.epochs, each.train_loss, each.learning_rate] for each in value.epochs]
+        return {"$history": [rows, [[each.epochs, encode(each.observed)] for each in value.observations]]}
     if isinstance(value, Mapping):
         if not all(isinstance(key, str) and not key.startswith("$") for key in value):
             raise TypeError(f"keys must be texts that do not begin with $: {list(value)[:5]}")
@@ -79,7 +79,7 @@ def decode(value: Any) -> Any:
         if marks == ["$accuracy"]:
             return _accuracy(*content)
         if marks == ["$history"]:
-            return History(tuple(_epoch(*row) for row in content))
+            return _history(*content)
     except (TypeError, KeyError, AttributeError, OverflowError) as error:
         raise ValueError(f"{marks[0]} is not as it was written: {error}") from None
     raise ValueError(f"unknown mark {marks}")
@@ -102,9 +102,18 @@ def _accuracy(top1: float, top5: float | None, loss: float, images: int) -> Accu
     return Accuracy(top1, top5, loss, images)
 
 
-def _epoch(epochs: float, loss: float, rate: float, observed: Any) -> Epoch:
+def _history(epochs: list[Any], observations: list[Any]) -> History:
+    return History(tuple(_epoch(*row) for row in epochs), tuple(_observation(*row) for row in observations))
+
+
+def _epoch(epochs: float, loss: float, rate: float) -> Epoch:
     _numbers(epochs, loss, rate)
-    return Epoch(epochs, loss, rate, {name: dict(seen.items()) for name, seen in decode(observed).items()})
+    return Epoch(epochs, loss, rate)
+
+
+def _observation(epochs: float, observed: Any) -> Observation:
+    _numbers(epochs)
+    return Observation(epochs, {name: dict(seen.items()) for name, seen in decode(observed).items()})
 
 
 def _numbers(*values: Any) -> None:

@@ -28,8 +28,8 @@ from bench.journal.codec import decode, encode, read_state, write_state
 from bench.journal.protocol import CHEAP, Call, JournalRefused, Resumable, State
 from bench.measure.accuracy import Accuracy
 from bench.records.store import write_text
+from bench.training.hooks import History
 from bench.training.trainer import Diverged
-from bench.trial.method import History
 
 __all__ = ["FileJournal", "JournalRefused"]
 

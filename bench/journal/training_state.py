@@ -16,9 +16,9 @@ from torch import Tensor, nn
 from bench.errors import BenchError, StoreError
 from bench.journal.codec import encode
 from bench.journal.protocol import Checkpoint, JournalRefused, State
+from bench.training.hooks import History, Hook
 from bench.training.optimiser import Optimiser
 from bench.training.trainer import Standing, Trainer
-from bench.trial.method import History, Hook
 
 __all__ = [
     "TrainingSaver",
@@ -144,8 +144,8 @@ class TrainingSaver:
             **_prefixed("random", _global_tensors()),
         }
         values = {
-            "at": [at.images, at.index, at.seconds, at.start, at.seen, at.rate],
-            "epochs": History(tuple(at.epochs)),
+            "at": [at.images, at.index, at.seconds, at.start, at.seen, at.rate, at.looked],
+            "history": at.history,
             **remembered.values,
             "random": _global_values(),
             "books": self.books(),
@@ -179,7 +179,7 @@ class TrainingSaver:
             if trainer.weights is not None:
                 trainer.weights.load_state_dict(split(tensors, "mask"))
             put_hooks(hooks, State(split(tensors, "hook"), values))
-            at = _standing(tensors["total"].to(device), tensors["order"], values["at"], values["epochs"])
+            at = _standing(tensors["total"].to(device), tensors["order"], values["at"], values["history"])
             generator.set_state(tensors["order"])
             _put_global(split(tensors, "random"), values["random"])
             self.restore_books(values["books"])
@@ -197,11 +197,12 @@ def _standing(total: Tensor, order: Tensor, at: list[Any], history: History) -> 
     Raises:
         TypeError, ValueError: it is nothing that `TrainingSaver.save` writes.
     """
-    images, index, seconds, start, seen, rate = at
-    whole = all(type(each) is int and 0 <= each < 2**62 for each in (images, index, start, seen))
+    images, index, seconds, start, seen, rate, looked = at
+    whole = all(type(each) is int and 0 <= each < 2**62 for each in (images, index, start, seen, looked))
     if not whole or type(seconds) is not float or type(rate) is not float or total.dim():
         raise ValueError(f"it stood at {str(at)[:200]}")
-    return Standing(total, images, index, seconds, start, seen, rate, order, list(history.epochs))
+    epochs, observations = list(history.epochs), list(history.observations)
+    return Standing(total, images, index, seconds, start, seen, rate, order, epochs, observations, looked)
 
 
 def _prefixed(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

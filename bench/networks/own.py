@@ -75,8 +75,7 @@ class OwnNetwork(Network):
         """
         fixed = dict(_unreset(network))
         if fixed:
-            make = imported(self.name, self.root)
-            first, second = (dict(make(**self.settings).named_parameters()) for _ in range(2))
+            first, second = self._made_twice()
             for name in fixed:
                 one, two = first[name].detach(), second[name].detach()
                 if torch.equal(one, two) and one.numel() > 1 and bool((one != one.flatten()[0]).any()):
@@ -88,6 +87,12 @@ class OwnNetwork(Network):
         with torch.no_grad():
             for name, value in fixed.items():
                 value.copy_(_part(first[name].detach(), value.shape))
+
+    def _made_twice(self) -> tuple[Mapping[str, Tensor], Mapping[str, Tensor]]:
+        """The parameters of two networks that the constructor makes, by name."""
+        make = imported(self.name, self.root)
+        first, second = (dict(make(**self.settings).named_parameters()) for _ in range(2))
+        return first, second
 
 
 def _unreset(network: nn.Module) -> list[tuple[str, nn.Parameter]]:

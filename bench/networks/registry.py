@@ -7,6 +7,7 @@ from typing import Any
 from bench.errors import UsageError
 from bench.imported import is_import
 from bench.networks.base import Network
+from bench.networks.live import PREFIX, LiveNetwork
 from bench.networks.own import OwnNetwork
 from bench.networks.timm import TimmNetwork
 from bench.networks.torchvision import TorchvisionNetwork
@@ -46,6 +47,8 @@ def network(name: str, settings: Mapping[str, Any] | None = None, root: Path | N
     for prefix, library in LIBRARIES.items():
         if name.startswith(prefix):
             return library(name.removeprefix(prefix), settings)
+    if name.startswith(PREFIX):
+        return LiveNetwork(name, settings, root)
     if is_import(name):
         return OwnNetwork(name, settings, root)
     if settings:

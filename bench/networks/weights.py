@@ -4,6 +4,7 @@ A file is never unpickled: `torch.load(weights_only=True)` reads tensors and pla
 """
 
 import hashlib
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -35,7 +36,9 @@ def read_weights(path: Path) -> dict[str, Tensor]:
             head = file.read(9)
         if path.suffix == ".safetensors" or (len(head) == 9 and head[8:] == b"{" and head[:2] != b"PK"):
             return dict(load_file(path))
-        found = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of a pickle that is refused in the next moment
+            found = torch.load(path, map_location="cpu", weights_only=True)
     except SafetensorError as error:
         raise UsageError(f"weights {path}: not a safetensors file, or a damaged one ({error}).") from None
     except Exception as error:  # torch's reader raises errors of many kinds on what it does not take

@@ -12,7 +12,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from bench.data.own import Parts, parts_of
+from bench.data.own import Parts, decoded, parts_of
+from bench.data.stratify import stratified_draw
 from bench.errors import DataError, NotPrunable, UncountedOperator, UsageError
 from bench.imported import is_import
 from bench.measure.accuracy import measure_accuracy
@@ -33,6 +34,7 @@ _NORMALISATIONS: dict[str, dict[int, tuple[tuple[float, ...], tuple[float, ...]]
     "0.5": {1: ((0.5,), (0.5,)), 3: ((0.5,) * 3, (0.5,) * 3)},
     "none": {1: ((0.0,), (1.0,)), 3: ((0.0,) * 3, (1.0,) * 3)},
 }
+_TRIED = 2000  # images that a normalisation is tried on
 _FEW_CHANNELS = 200  # of all groups together, below which a target is met within 5 % only
 
 
@@ -139,8 +141,7 @@ def propose(asked: TrackRequest, say: Callable[[str], None] = lambda _text: None
         f"{total} images of {count} classes, {'x'.join(map(str, shape))} (channels x height x width), "
         f"{'streamed' if streamed else 'in memory'}"
     )
-    verify((parts.train, parts.test))
-    pixels, labels = sampled(parts.train, shape, 1.0)
+    pixels, labels = _verified(parts, shape, streamed)
     mean, std = channel_statistics(pixels)
     threads = min(2, torch.get_num_threads())
     batch = batch_size_for(len(parts.train.names))
@@ -148,7 +149,7 @@ def propose(asked: TrackRequest, say: Callable[[str], None] = lambda _text: None
         net = net.to(asked.device).to(memory_format=torch.channels_last).eval()
         normalisation, top1 = "measured", None
         if asked.weights is not None:
-            normalisation, mean, std, top1 = _normalisation(net, pixels, labels, count, (mean, std), say)
+            normalisation, mean, std, top1 = _normalisation(net, *_few_images(pixels, labels), count, (mean, std), say)
         macs, groups, left_out = _groups(net, shape)
         seconds = step_seconds(net, shape, batch)
     validation = parts.held_out or validation_images(len(parts.train.names), count)
@@ -170,6 +171,19 @@ def propose(asked: TrackRequest, say: Callable[[str], None] = lambda _text: None
         recipe=propose_recipe(net, len(parts.train.names) - validation, seconds, batch, asked.weights is not None),
         threads=threads,
     )
+
+
+def _verified(parts: Parts, shape: tuple[int, int, int], streamed: bool) -> tuple[Tensor, Tensor]:
+    """Training pixels and labels, of up to 2,000 where not all are in memory.
+
+    Raises:
+        DataError: an image cannot be decoded; of streamed ones, cannot be opened.
+    """
+    if streamed:
+        verify((parts.train, parts.test))
+        return sampled(parts.train, shape, 1.0)
+    decoded(parts.test, shape, 1.0)
+    return decoded(parts.train, shape, 1.0), parts.train.labels
 
 
 def _class_count(parts: Parts, source: str) -> int:
@@ -216,6 +230,14 @@ def _built(plugin: Any, size: tuple[int, int], looked: Looked, classes: int) -> 
             first = first or error
     assert first is not None
     raise first
+
+
+def _few_images(pixels: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Up to 2,000 of the images, each class in proportion."""
+    if len(labels) <= _TRIED:
+        return pixels, labels
+    places = stratified_draw(labels.tolist(), _TRIED, 0)[0]
+    return pixels[places], labels[places]
 
 
 def _normalisation(

@@ -233,6 +233,15 @@ class Record(_Part):
         """Share of the budget that was spent; None where that is not known, or there was no budget."""
         return None if self.spent is None or not self.budget.amount else self.spent / self.budget.amount
 
+    def __repr__(self) -> str:
+        """One line: the run, how it ended, and accuracy at what size."""
+        if self.dense is None or self.pruned is None or self.ratios is None:
+            return f"<{self.run_id}: {self.status}>"
+        return (
+            f"<{self.run_id}: {self.status}, top-1 {self.dense.top1_test:.4f} -> {self.pruned.top1_test:.4f} on test "
+            f"at {self.ratios.macs:.3f} of the MACs, {self.ratios.params:.3f} of the parameters>"
+        )
+
     def to_json(self) -> str:
         """The record as indented JSON, with a final newline."""
         return self.model_dump_json(by_alias=True, indent=1) + "\n"

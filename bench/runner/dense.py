@@ -1,7 +1,7 @@
 """The dense network of a track and seed: trained once with the track's recipe, and shared by all methods.
 
     STORE/dense/KEY/weights.safetensors      as trained
-    STORE/dense/KEY/OBSERVER.safetensors     what an observer saw, epoch by epoch
+    STORE/dense/KEY/OBSERVER.safetensors     what an observer saw, point by point
     STORE/dense/KEY/dense.json               the rest, written last: hash, cost, curve, observers
 
 Observers only read, so that the weights do not depend on them. When a method brings an observer that did not watch,
@@ -36,9 +36,9 @@ from bench.specs.run import RunSpec, digest, package_sha256
 from bench.specs.track import Track
 from bench.surgery import ChannelGroup
 from bench.training.clock import Clock
+from bench.training.hooks import Epoch, History, Observation, Observer
 from bench.training.optimiser import Optimiser
 from bench.training.trainer import Allowance, Trainer, autocast
-from bench.trial.method import Epoch, History, Observer
 
 __all__ = ["Dense", "build", "dense_key", "dense_network", "dense_seconds"]
 
@@ -142,7 +142,8 @@ def dense_network(
     folder = store.dense_folder(key)
     with store.lock(key, waiting=lambda: report("waiting for the dense network", 0.0)):
         meta = _read_meta(folder)
-        missing = [each for each in observers if meta is None or each.name not in meta["observers"]]
+        watched = meta["observers"] if meta is not None and "looks" in meta else ()
+        missing = [each for each in observers if each.name not in watched]
         if spec.track.weights is not None:
             if meta is None:
                 _take(spec.track, plugin, data, folder)
@@ -279,7 +280,10 @@ def _train(
         "curve": [point.model_dump() for point in curve],
         "epochs": [[each.epochs, each.train_loss, each.learning_rate] for each in history.epochs],
     }
-    meta["observers"] = sorted({*meta["observers"], *(each.name for each in observers)})
+    if observers:
+        watched = set(meta["observers"]) if "looks" in meta else set()  # caches from before observers saw points
+        meta["observers"] = sorted(watched | {each.name for each in observers})
+        meta["looks"] = [each.epochs for each in history.observations]
     text = json.dumps(meta, indent=1)
     write_text(folder / "dense.json", text)
     checkpoint.clear()
@@ -308,17 +312,14 @@ def _flat(history: History, observer: type[Observer]) -> dict[str, Tensor]:
 
 
 def _load_history(folder: Path, meta: dict[str, Any], observers: Sequence[type[Observer]]) -> History:
-    seen: list[dict[str, dict[str, Tensor]]] = [{} for _ in meta["epochs"]]
+    looks = meta.get("looks", [])
+    seen: list[dict[str, dict[str, Tensor]]] = [{} for _ in looks]
     for each in observers:
         for key, tensor in load_file(folder / f"{each.name}.safetensors").items():
             index, _, name = key.partition("/")
             seen[int(index)].setdefault(each.name, {})[name] = tensor
-    return History(
-        tuple(
-            Epoch(epochs, loss, rate, observed)
-            for (epochs, loss, rate), observed in zip(meta["epochs"], seen, strict=True)
-        )
-    )
+    epochs = tuple(Epoch(*row) for row in meta["epochs"])
+    return History(epochs, tuple(Observation(at, observed) for at, observed in zip(looks, seen, strict=True)))
 
 
 def _read_meta(folder: Path) -> dict[str, Any] | None:

@@ -10,7 +10,6 @@ from typing import Any, Literal
 from pydantic import ValidationError
 
 from bench.errors import UsageError, unknown_name
-from bench.plugins import discover
 from bench.runner.manifest import device_class
 from bench.runner.needs import unmet_need
 from bench.specs.budget import Request, Unit
@@ -18,9 +17,11 @@ from bench.specs.claim import Claim, load_claim
 from bench.specs.run import RunSpec, source_sha256
 from bench.specs.target import Target
 from bench.specs.track import Track, describe, load_track
-from bench.trial.method import Config, Method, Observer
+from bench.training.hooks import Observer
+from bench.trial.method import Config, Method
+from bench.trial.methods import method_class, method_classes
 
-__all__ = ["Asked", "Job", "Plan", "Unfit", "make_plan", "method_class", "method_classes", "plan", "shard"]
+__all__ = ["Asked", "Job", "Plan", "Unfit", "make_plan", "plan", "settings_of", "shard"]
 
 
 @dataclass(frozen=True)
@@ -91,22 +92,6 @@ class Job:
         """For people: method, track, target and seed."""
         target = "" if self.spec.target.measure == "none" else f" {self.spec.target}"
         return f"{self.spec.method} {self.spec.track.name}{target} seed {self.spec.seed}"
-
-
-def method_classes() -> dict[str, type[Method]]:
-    """All methods by name, controls first."""
-    found: dict[str, type[Method]] = discover("bench.methods", "bench.methods", Method).classes
-    return dict(sorted(found.items(), key=lambda each: (not each[1].control, each[0])))
-
-
-def method_class(name: str) -> type[Method]:
-    """The method called `name`.
-
-    Raises:
-        UsageError: there is none; the near names are listed.
-    """
-    found: type[Method] = discover("bench.methods", "bench.methods", Method).get(name)
-    return found
 
 
 def make_plan(asked: Asked) -> list[Job]:

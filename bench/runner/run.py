@@ -24,14 +24,18 @@ from bench.networks.registry import network_of
 from bench.records.record import LatencyRow, Measured, Record, Status
 from bench.records.store import Store, sweep, write_atomically, write_text
 from bench.runner.dense import Dense, build, dense_network
-from bench.runner.jobs import Job, method_class
+from bench.runner.jobs import Job
 from bench.runner.record_builder import Draft, budget_amount, ratios_of, status_of
 from bench.seeding import generator, isolated, use_threads
 from bench.specs.budget import TRAINING, Budget, Ledger
 from bench.specs.run import RunSpec, package_sha256
 from bench.specs.track import Track
-from bench.surgery import Surgery, save_network
-from bench.trial.method import Method, Observer
+from bench.surgery import save_network
+from bench.training.hooks import Observer
+from bench.trial.method import Method
+from bench.trial.methods import method_class
+from bench.trial.phases import begin, calls_of, finetune, settle
+from bench.trial.setup import TrialSetup
 from bench.trial.trial import Trial
 
 __all__ = ["Report", "Workplace", "execute"]
@@ -160,28 +164,28 @@ def _steps(
     draft.facts["dense_sha256"] = dense.weights_sha256
     journal = _journal(store, spec, data, dense)
     trial = _trial(spec, method, plugin, data, dense, store, report, journal)
-    draft.ledger = trial.ledger
+    draft.ledger, calls = trial.ledger, calls_of(trial)
 
     try:
-        trial.begin()
+        begin(trial)
         try:
             report("prune", 0.0)
             with isolated(spec.seed, "method", spec.method):
                 method().prune(trial)
             if method.finetunes == "track":
-                trial.finetune()
+                finetune(trial)
         except Exception as error:
-            if trial.guard.violations:  # even where the method swallowed the first violation
-                raise GuardViolation(trial.guard.violations[0]) from error
+            if calls.guard.violations:  # even where the method swallowed the first violation
+                raise GuardViolation(calls.guard.violations[0]) from error
             if isinstance(error, UsageError) and not journal.cannot_go_on(error):  # the method's: it has its record
                 raise BenchError(f"{type(error).__name__}: {error}") from error
             raise
         finally:
-            trial.settle()
+            settle(trial)
     finally:
-        draft.curve = (dense.curve if method.starts == "trained" else ()) + tuple(trial.curve)
-    if trial.guard.violations:
-        raise GuardViolation(trial.guard.violations[0])
+        draft.curve = (dense.curve if method.starts == "trained" else ()) + tuple(calls.curve)
+    if calls.guard.violations:
+        raise GuardViolation(calls.guard.violations[0])
     if trial.surgery.weights.active:
         trial.surgery.weights.apply_()
 
@@ -192,8 +196,8 @@ def _steps(
     draft.pruned = measure(network, data, spec.precision, batch, both["pruned"], data.classes)
     draft.layers = layers_of(dense.network, network, data.shape)
     structured = method.kind == "structured" and spec.target.measure != "none"
-    draft.left_out = {each.name: each.reason for each in trial.engine.left_out} if structured else {}
-    prunable = {name for group in trial.engine.groups for name in group.layers} if structured else set()
+    draft.left_out = {each.name: each.reason for each in trial.surgery.left_out} if structured else {}
+    prunable = {name for group in trial.surgery.groups for name in group.layers} if structured else set()
     draft.ratios = ratios_of(draft.dense, draft.pruned, draft.layers, prunable)
     description = description_of(spec.track, data)
     path = store.folder(spec.run_id) / "network.safetensors"
@@ -247,17 +251,14 @@ def _trial(
     network.eval()
     macs = count_macs(network, data.shape).total
     params = sum(parameter.numel() for parameter in network.parameters())
-    prunable = track.prunable or plugin.prunable
-    engine = Surgery(network, data.shape, prunable, macs, params, spec.target, proof_inputs(data))
     budget = Budget(budget_amount(spec), spec.unit, TRAINING * macs * len(data.train))
     ledger = Ledger(budget, track.budget.search_share)
     if trained:
         ledger.charge("dense", dense.spent)
-    return Trial(
+    setup = TrialSetup(
         network=network,
         config=method.Config.model_validate(spec.config),
         target=spec.target,
-        device=data.device,
         rng=generator(spec.seed, "method", spec.method),
         history=dense.history if trained else type(dense.history)(),
         ledger=ledger,
@@ -265,14 +266,18 @@ def _trial(
         precision=spec.precision,
         seed=spec.seed,
         data=data.for_method(),
-        engine=engine,
+        prunable=track.prunable or plugin.prunable,
+        dense_macs=macs,
+        dense_params=params,
+        proof_inputs=proof_inputs(data),
         observers=[each() for each in method.observers],
-        reinitialise=plugin.initialise,
-        recorded_widths=lambda run: _widths(store, run, engine),
-        initial=lambda: build(plugin, data, spec.seed).state_dict(),
+        initialise=plugin.initialise,
+        initial=lambda: (dense.network if track.weights else build(plugin, data, spec.seed)).state_dict(),
+        recorded_widths=lambda run: _widths(store, run),
         journal=journal,
         report=report,
     )
+    return Trial(setup)
 
 
 def proof_inputs(data: Data) -> torch.Tensor:
@@ -281,13 +286,9 @@ def proof_inputs(data: Data) -> torch.Tensor:
     return drawn.to(data.device, memory_format=torch.channels_last)
 
 
-def _widths(store: Store, run: str, engine: Surgery) -> Mapping[str, int]:
-    """The widths that a finished run gave to the groups of this network."""
+def _widths(store: Store, run: str) -> Mapping[str, int]:
+    """The widths of a finished run's layers."""
     try:
-        after = {layer.name: layer.width_after for layer in store.find(run).layers}
+        return {layer.name: layer.width_after for layer in store.find(run).layers}
     except UsageError as error:  # of this run's settings alone: the other runs go on
         raise BenchError(f"widths of run {run!r}: {error}") from None
-    missing = [group.name for group in engine.groups if group.name not in after]
-    if missing:
-        raise BenchError(f"run {run!r} has no widths for {', '.join(missing)}. Name a finished run on this network.")
-    return {group.name: after[group.name] for group in engine.groups}

@@ -74,9 +74,9 @@ def carry_out(task: Task, pipe: int) -> int:
     from bench.journal.protocol import JournalRefused
     from bench.records.store import Store
     from bench.runner.dense import dense_seconds
-    from bench.runner.jobs import method_class
     from bench.runner.run import Workplace, execute
     from bench.specs.run import source_sha256
+    from bench.trial.methods import method_class
 
     with interrupt.graceful(signal.SIGTERM):
         try:

@@ -13,10 +13,11 @@ from bench.networks.weights import load_weights
 from bench.records.record import UNFINISHED, Record, Status
 from bench.runner.dense import build
 from bench.runner.executor import Executor, Finish, How, Progress
-from bench.runner.jobs import Job, method_class
+from bench.runner.jobs import Job
 from bench.runner.queue import JobQueue, clear_journal, readable
 from bench.runner.record_builder import Draft
 from bench.runner.run import Workplace
+from bench.trial.methods import method_class
 
 __all__ = ["Outcome", "check", "run_suite"]
 

@@ -3,7 +3,7 @@
 from bench.surgery.architecture import load_tensors_into, read_network, save_network
 from bench.surgery.cost import Cost
 from bench.surgery.fit import fit, l1_norms
-from bench.surgery.groups import ChannelGroup, Groups, LeftOut, Slice
+from bench.surgery.groups import ChannelGroup, Groups, SkippedGroup, Slice
 from bench.surgery.keep import Keep, full_keep
 from bench.surgery.mask import masked
 from bench.surgery.remove import Removal, SlicePlan, remove
@@ -15,8 +15,8 @@ __all__ = [
     "Cost",
     "Groups",
     "Keep",
-    "LeftOut",
     "Removal",
+    "SkippedGroup",
     "Slice",
     "SlicePlan",
     "Surgery",

@@ -1,7 +1,8 @@
 """A pruned network as a file: its tensors, and what is needed to build the dense network that they fit into.
 
 The tensors' shapes are the architecture: loading resizes the dense network to them. So a pruned network opens
-without the method that pruned it.
+without the method that pruned it. Where a removal changed a number in a module that no shape tells (attention's
+`num_heads`, the sizes of a split), the file has it beside the tensors, as a whole number `module.num_heads`.
 """
 
 import json
@@ -9,12 +10,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from bench.errors import StoreError, SurgeryError
-from bench.surgery.resize import fit_attributes, replace_tensor
+from bench.surgery.resize import Places, fit_attributes, replace_tensor, resized_attributes, set_attribute
 
 __all__ = ["load_tensors_into", "read_network", "save_network"]
 
@@ -30,6 +32,8 @@ def save_network(network: nn.Module, path: Path, description: Mapping[str, Any])
         description: what builds the dense network again (name, classes, input shape, ...), as JSON values.
     """
     tensors = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in network.state_dict().items()}
+    numbers = resized_attributes(network)
+    tensors |= {name: torch.tensor(value, dtype=torch.int64) for name, value in numbers.items()}
     save_file(tensors, path, metadata={_METADATA_KEY: json.dumps(dict(description), sort_keys=True)})
 
 
@@ -61,6 +65,8 @@ def load_tensors_into(network: nn.Module, tensors: Mapping[str, Tensor]) -> None
             network is as before.
     """
     dense = network.state_dict(keep_vars=True)
+    numbers = {name: tensor for name, tensor in tensors.items() if name not in dense and _is_number(network, name)}
+    tensors = {name: tensor for name, tensor in tensors.items() if name not in numbers}
     unknown, missing = sorted(set(tensors) - set(dense)), sorted(set(dense) - set(tensors))
     if unknown or missing:
         raise SurgeryError(
@@ -70,20 +76,35 @@ def load_tensors_into(network: nn.Module, tensors: Mapping[str, Tensor]) -> None
     for name, tensor in tensors.items():
         full = dense[name].shape
         fits = len(full) == tensor.dim() and all(n <= m for n, m in zip(tensor.shape, full, strict=True))
-        if not fits or tensor.shape[2:] != full[2:]:
+        if not fits or (_is_kernel(network, name) and tensor.shape[2:] != full[2:]):
             raise SurgeryError(
                 f"{name} has shape {list(tensor.shape)}, which does not fit into {list(full)}. "
                 f"Build the network that the file's description names."
             )
     resized = [name for name, tensor in tensors.items() if tensor.shape != dense[name].shape]
-    placed: dict[int, nn.Parameter] = {}
-    for name in resized:
+    places = Places(network)
+    holders: dict[nn.Module, None] = {}
+    for name in resized:  # a tensor under two names is one: its holders have the new one after the first
+        holders |= dict.fromkeys(places.layer_of(module) for module, _ in places.of(dense[name]))
+        if any(getattr(module, attribute) is dense[name] for module, attribute in places.of(dense[name])):
+            replace_tensor(places, dense[name], tensors[name])
+    for name, value in numbers.items():
         path, _, attribute = name.rpartition(".")
-        if id(dense[name]) in placed:  # one parameter under two names stays one
-            setattr(network.get_submodule(path), attribute, placed[id(dense[name])])
-        else:
-            replace_tensor(network, name, tensors[name])
-            placed[id(dense[name])] = getattr(network.get_submodule(path), attribute)
-    for path in dict.fromkeys(name.rpartition(".")[0] for name in resized):
-        fit_attributes(path, network.get_submodule(path))
+        module = network.get_submodule(path)
+        kind = type(getattr(module, attribute))
+        set_attribute(module, attribute, int(value) if kind is int else kind(value.tolist()))
+    for module in holders:
+        fit_attributes(module)
     network.load_state_dict(dict(tensors))
+
+
+def _is_number(network: nn.Module, name: str) -> bool:
+    """Whether a name is a whole number, or a list of them, in a module of the network."""
+    path, _, attribute = name.rpartition(".")
+    module = dict(network.named_modules()).get(path)
+    value = None if module is None else module.__dict__.get(attribute)
+    return type(value) is int or (isinstance(value, list | tuple) and all(type(each) is int for each in value))
+
+
+def _is_kernel(network: nn.Module, name: str) -> bool:
+    return isinstance(network.get_submodule(name.rpartition(".")[0]), nn.modules.conv._ConvNd)

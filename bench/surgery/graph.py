@@ -1,105 +1,250 @@
-"""The dependency graph of a network: torch-pruning's tracing, and following channels through it.
+"""Follows labels through a network while it runs, operation by operation.
 
-Only the graph is used, never torch-pruning's pruners or groups: its groups merge entries that stem from different
-channels, which hides that those channels are tied to each other.
+The tracer sees the operations that PyTorch itself executes (`torch.utils._python_dispatch`), so nothing depends on
+how `forward` is written: hooks, parametrisations, functions and custom modules are followed alike. Each tensor
+carries facets: tensors of its own shape that hold the label which owns each element (`bench.surgery.ties`).
+`bench.surgery.rules` says what each operation does to them; a rule that fails, or an operation without one, pins
+what goes in, and the trace goes on.
 """
 
-import warnings
-from collections import defaultdict
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch_pruning._helpers import _HybridIndex
-from torch_pruning.dependency import DependencyGraph
-from torch_pruning.dependency.node import Node
-from torch_pruning.ops import OPTYPE
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.overrides import TorchFunctionMode
+from torch.utils import _pytree as pytree
+from torch.utils._python_dispatch import TorchDispatchMode
 
-from bench.errors import NotPrunable
+from bench.surgery.ties import Attribute, Split, Ties, varying
 
-__all__ = ["Reached", "Side", "follow", "is_output_side", "produces", "trace"]
+__all__ = ["Tracer", "lengths_in", "plain_kernels"]
 
-Side = tuple[Node, Callable]
-"""A node and which of its channels are meant: those that it takes or those that it gives."""
+_FACETS, _FREE, _WHY = "_bench_facets", "_bench_free", "_bench_why"
+_OPAQUE = ("einsum", "tensordot", "lstm", "gru", "rnn_tanh", "rnn_relu", "chain_matmul", "inner", "bilinear")
+"""Functions that run as other operations than those that are counted: the cost is counted, too."""
+
+_FROM_SHAPES = ("in_channels", "out_channels", "groups", "in_features", "out_features")
 
 
-@dataclass(frozen=True)
-class Reached:
-    """Everything that a layer's output channels reach.
+@contextmanager
+def plain_kernels() -> Iterator[None]:
+    """Fused attention runs as the matrix products that it stands for, and nothing is compiled."""
+    fast = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        with sdpa_kernel(SDPBackend.MATH), torch.compiler.set_stance("force_eager"):
+            yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fast)
+
+
+class _Functions(TorchFunctionMode):
+    """Remembers whether a function ran whose cost the operations do not show."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.opaque = False
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if getattr(func, "__name__", "") in _OPAQUE:
+            self.opaque = True
+        return func(*args, **(kwargs or {}))
+
+
+class Tracer(TorchDispatchMode):
+    """Runs a network and collects its ties.
 
     Attributes:
-        owners: by node and side, the entries reached and the channel that each stems from.
-        tangled: whether some entry stems from several channels, so that they cannot be removed one by one.
+        ties: everything that was found, over all runs.
+        opaque: whether `ties.products` may be incomplete.
+        unknown: operations without a rule, with the module that ran the first of each.
+        positions: by parameter name, at how many positions of one input it was applied.
+        used: names of the parameters and buffers that took part.
+        counting: whether products are collected, in the present run.
     """
 
-    owners: dict[Side, dict[int, int]]
-    tangled: bool
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.ties = Ties()
+        self.opaque = False
+        self.failures: list[str] = []
+        self.unknown: dict[str, str] = {}
+        self.positions: dict[str, int] = {}
+        self.called: set[nn.Module] = set()
+        self.counting = False
+        self._network = network
+        self._names = {module: name for name, module in network.named_modules()}
+        self._stack: list[nn.Module] = [network]
+        self._lengths: dict[nn.Module, list[tuple[str, int | None, int]]] = {}
+        self._origins: dict[int, str] = {}
+        self._start()
 
-
-def trace(network: nn.Module, shape: tuple[int, int, int]) -> tuple[DependencyGraph, set[Node]]:
-    """The dependency graph of a network in float64 on the CPU, and the nodes that are its outputs.
-
-    Raises:
-        NotPrunable: torch-pruning fails on the network.
-    """
-    ends: list[object] = []
-
-    def keep_ends(outputs: object) -> object:
-        listed = outputs if isinstance(outputs, tuple | list) else [outputs]
-        ends.extend(output.grad_fn for output in listed if isinstance(output, Tensor))
+    def run(self, inputs: Tensor, training: bool, counting: bool = False) -> Any:
+        """One forward pass; the network's outputs, whose labels are pinned."""
+        self.counting = counting
+        self._network.train(training)
+        functions = _Functions()
+        with ExitStack() as stack:
+            for module in self._network.modules():
+                stack.callback(module.register_forward_pre_hook(self._enter, prepend=True).remove)
+                stack.callback(module.register_forward_hook(self._leave, always_call=True).remove)
+            stack.enter_context(plain_kernels())
+            stack.enter_context(torch.no_grad())
+            stack.enter_context(functions)
+            stack.enter_context(self)
+            outputs = self._network(inputs)
+        self.opaque |= functions.opaque
+        for output in pytree.tree_leaves(outputs):
+            for facet in self.facets(output) if isinstance(output, Tensor) else ():
+                self.ties.pin(facet, "its channels are the network's outputs", silent=True)
         return outputs
 
-    inputs = torch.ones(1, *shape, dtype=torch.float64)
-    network.requires_grad_(True)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            graph = DependencyGraph().build_dependency(network, inputs, output_transform=keep_ends, verbose=False)
-    except Exception as error:  # torch-pruning fails in many ways on what it does not expect
-        raise NotPrunable(
-            f"torch-pruning cannot trace {type(network).__name__} ({type(error).__name__}: {error}). Choose "
-            f"another network, or use an unstructured method."
-        ) from error
-    nodes = graph.module2node.values()
-    return graph, {node for node in nodes if node.type == OPTYPE.OUTPUT or node.grad_fn in ends}
+    # what rules ask for
+
+    @property
+    def module(self) -> nn.Module:
+        """The module whose `forward` is running."""
+        return self._stack[-1]
+
+    @property
+    def where(self) -> str:
+        """Its path and type, for reasons."""
+        name = self._names.get(self.module, "")
+        return f"{name or 'the network'} ({type(self.module).__name__})"
+
+    def facets(self, tensor: Any) -> list[Tensor]:
+        """The facets of a tensor; none for what no label owns."""
+        return getattr(tensor, _FACETS, [])
+
+    def set(self, tensor: Tensor, facets: list[Tensor]) -> None:
+        """Gives a tensor its facets."""
+        setattr(tensor, _FACETS, facets)
+
+    def is_free(self, tensor: Any) -> bool:
+        """Whether `forward` made the tensor from nothing, so that its shape may follow others."""
+        return getattr(tensor, _FREE, False)
+
+    def set_free(self, tensor: Tensor) -> None:
+        """`forward` made the tensor from nothing."""
+        setattr(tensor, _FREE, True)
+
+    def why(self, tensor: Any) -> str | None:
+        """Why the labels that a tensor might have had to stay."""
+        return getattr(tensor, _WHY, None)
+
+    def set_why(self, tensor: Tensor, reason: str) -> None:
+        """Why a tensor has no labels."""
+        setattr(tensor, _WHY, reason)
+
+    def origin(self, tensor: Tensor) -> str | None:
+        """The name of the parameter or buffer that a tensor is, or is a view of."""
+        base = tensor if tensor._base is None else tensor._base
+        return self._origins.get(id(base))
+
+    def measure(self, facet: Tensor, sizes: Mapping[int, int]) -> None:
+        """Looks for the module's own numbers that say how long these axes of a facet are.
+
+        Args:
+            facet: the labels.
+            sizes: axis -> the number to look for, in the order of the axes.
+        """
+        lengths = self._lengths.setdefault(self.module, lengths_in(self.module))
+        path = self._names.get(self.module, "")
+        kept = _compact_numpy(facet)
+        for size in dict.fromkeys(sizes.values()):
+            axes = [axis for axis, length in sizes.items() if length == size]
+            same = [(name, item) for name, item, length in lengths if length == size]
+            pairs = zip(axes, same, strict=True) if len(axes) == len(same) else ((a, s) for a in axes for s in same)
+            for axis, (name, item) in pairs:
+                self.ties.attributes.append(Attribute(path, name, item, kept, axis))
+
+    def applied(self, labels: Tensor | None, positions: int) -> None:
+        """A weight whose rows have these labels was applied at so many positions."""
+        rows = None if labels is None else labels[labels > 0]
+        if rows is not None and len(rows):
+            name = self.ties.tensor_of(int(rows[0]))
+            positions = positions if self.counting else 1  # a training run has two inputs
+            self.positions[name] = max(positions, self.positions.get(name, 0))
+
+    def measure_as(self, name: str, item: int | None, facet: Tensor, axis: int) -> None:
+        """The running module's number `name` says how long this axis of a facet is."""
+        if hasattr(self.module, name):
+            path = self._names.get(self.module, "")
+            self.ties.attributes.append(Attribute(path, name, item, _compact_numpy(facet), axis))
+
+    def split(self, labels: Tensor, strict: bool, blocks: bool = False) -> None:
+        """`forward` splits labels, whose parts are along the first axis."""
+        self.ties.splits.append(Split(_compact_numpy(labels), strict, blocks, self.where))
+
+    def lengths(self) -> list[tuple[str, int | None, int]]:
+        """The numbers of the running module that its code reads."""
+        return self._lengths.setdefault(self.module, lengths_in(self.module))
+
+    # the trace
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        from bench.surgery import elementwise, moves, products  # noqa: F401 - they register their rules
+        from bench.surgery.rules import apply_rule
+
+        kwargs = kwargs or {}
+        outputs = func(*args, **kwargs)
+        apply_rule(self, func, args, kwargs, outputs)
+        return outputs
+
+    def _enter(self, module: nn.Module, _inputs: Any) -> None:
+        self._stack.append(module)
+        self.called.add(module)
+
+    def _leave(self, module: nn.Module, _inputs: Any, _outputs: Any) -> None:
+        if module in self._stack[1:]:
+            while self._stack.pop() is not module:
+                pass
+
+    def _start(self) -> None:
+        named = [*self._network.named_parameters(), *self._network.named_buffers()]
+        for name, tensor in named:
+            self._origins[id(tensor)] = name
+            module = self._network.get_submodule(name.rpartition(".")[0])
+            dims = range(min(2, tensor.dim()) if isinstance(module, nn.modules.conv._ConvNd) else tensor.dim())
+            facets = []
+            for dim in dims:
+                if tensor.shape[dim] > 1 and tensor.is_floating_point():
+                    shape = [tensor.shape[d] if d == dim else 1 for d in range(tensor.dim())]
+                    labels = self.ties.new(name, dim, tensor.shape[dim])
+                    facets.append(labels.view(shape).expand(tensor.shape))
+            if facets:
+                self.set(tensor, facets)
 
 
-def follow(graph: DependencyGraph, layer: nn.Conv2d | nn.Linear) -> Reached:
-    """Follows the output channels of a layer wherever they lead."""
-    longest = max(length for parameter in graph.model.parameters() for length in parameter.shape)
-    start = graph.module2node[layer], graph.get_pruner_of_module(layer).prune_out_channels
-    channels = range(len(layer.weight))
-    owners: dict[Side, dict[int, int]] = defaultdict(dict)
-    owners[start] = dict(zip(channels, channels, strict=True))
-    stack = [(*start, [_HybridIndex(idx=c, root_idx=c) for c in channels])]
-    tangled = False
-    while stack:
-        node, side, entries = stack.pop()
-        for edge in node.dependencies:
-            if not edge.is_triggered_by(side):
-                continue
-            mapped = entries
-            for mapping in edge.index_mapping:
-                mapped = mapping(mapped) if mapping is not None else mapped
-            known, fresh = owners[edge.target, edge.handler], []
-            for entry in mapped:
-                if entry.idx not in known and 0 <= entry.idx < longest:
-                    known[entry.idx] = entry.root_idx
-                    fresh.append(entry)
-                elif known.get(entry.idx) != entry.root_idx:
-                    tangled = True
-            if fresh:
-                stack.append((edge.target, edge.handler, fresh))
-    return Reached({side: entries for side, entries in owners.items() if entries}, tangled)
+def lengths_in(module: nn.Module) -> list[tuple[str, int | None, int]]:
+    """The whole numbers of a module that its methods read: attribute, place in it, value; in the order of the code."""
+    order: dict[str, None] = {}
+    for cls in type(module).__mro__:
+        if cls is nn.Module:
+            break
+        for name, method in vars(cls).items():
+            code = getattr(method, "__code__", None)
+            if code is not None and name != "__init__":
+                order |= dict.fromkeys(code.co_names)
+    found: list[tuple[str, int | None, int]] = []
+    for name in order:
+        value = module.__dict__.get(name)
+        if type(value) is int and value > 1:
+            found.append((name, None, value))
+        elif isinstance(value, list | tuple) and all(type(item) is int for item in value):
+            found.extend((name, place, item) for place, item in enumerate(value) if item > 1)
+    if isinstance(module, nn.modules.conv._ConvNd | nn.Linear):
+        return [each for each in found if each[0] not in _FROM_SHAPES]  # `resize.fit_attributes` sets them
+    return found
 
 
-def produces(node: Node, side: Callable, graph: DependencyGraph) -> bool:
-    """Whether these are the output channels of a convolution or linear layer."""
-    weighted = node.type in (OPTYPE.CONV, OPTYPE.DEPTHWISE_CONV, OPTYPE.LINEAR)
-    return weighted and is_output_side(node, side, graph)
-
-
-def is_output_side(node: Node, side: Callable, graph: DependencyGraph) -> bool:
-    """Whether these are the channels that the node gives, not (or not only) those that it takes."""
-    return side == graph.get_pruner_of_module(node.module).prune_out_channels
+def _compact_numpy(facet: Tensor) -> Any:
+    """The labels as an array, with length 1 along the axes where they do not differ."""
+    varies = varying(facet)
+    for axis in range(facet.dim()):
+        if axis not in varies:
+            facet = facet.narrow(axis, 0, min(1, facet.shape[axis]))
+    return facet.numpy().astype("int64")

@@ -7,16 +7,27 @@ residual adds tie to it, and everything that reads them. `bench.surgery.trace` f
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any, Literal
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from bench.errors import NotPrunable, SurgeryError, unknown_name
-from bench.surgery.cost import MEASURES, Cost
+from bench.surgery.cost import MEASURES, Cost, Term
 
-__all__ = ["ChannelGroup", "Groups", "LeftOut", "Slice", "with_savings"]
+__all__ = [
+    "AttributeSlice",
+    "ChannelGroup",
+    "Groups",
+    "SkippedGroup",
+    "Slice",
+    "build_cost",
+    "weight_names",
+    "with_savings",
+]
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,17 +39,38 @@ class Slice:
         dim: the dimension of that tensor.
         index: long [width, entries] on the CPU: the entries along `dim` that belong to each channel.
         size: length of that dimension, other groups' entries included.
+        off: what a mask puts there: `zero`; `like_rest` where weights are standardised over that dimension, whose
+            statistics must not notice (the channels are zero, so the weights that read them do not matter); `as_is`
+            where a zero would be divided by its own length (weight normalisation, whose length g is zero instead).
     """
 
     tensor: str
     dim: int
     index: Tensor
     size: int
+    off: Literal["zero", "like_rest", "as_is"] = "zero"
 
     @property
     def entries(self) -> int:
         """Entries along `dim` a channel: above 1 behind a flatten, or where a tensor is concatenated twice."""
         return self.index.shape[1]
+
+
+@dataclass(frozen=True)
+class AttributeSlice:
+    """A number in a module that goes down with the channels, such as an attention module's `num_heads`.
+
+    Attributes:
+        module: the module's path.
+        name: the attribute.
+        item: its place where the attribute is a list or tuple, else None.
+        entries: how much it goes down a channel.
+    """
+
+    module: str
+    name: str
+    item: int | None
+    entries: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,6 +84,7 @@ class ChannelGroup:
         macs_per_channel: MACs that removing one channel saves now, all other widths as they are.
         params_per_channel: parameters that removing one channel saves now.
         slices: everything that the channels own.
+        attributes: the modules' numbers that say how many there are.
     """
 
     name: str
@@ -61,6 +94,7 @@ class ChannelGroup:
     params_per_channel: int
     slices: tuple[Slice, ...]
     network: nn.Module = field(repr=False)
+    attributes: tuple[AttributeSlice, ...] = ()
 
     @property
     def weight(self) -> Tensor:
@@ -78,7 +112,7 @@ class ChannelGroup:
         Raises:
             SurgeryError: the group is from before a removal.
         """
-        return tuple(self._rows(layer, self.network.get_parameter(f"{layer}.weight")) for layer in self.layers)
+        return tuple(self._rows(layer, self._module(layer).weight) for layer in self.layers)
 
     def rows_of(self, tensors: Mapping[str, Tensor]) -> tuple[Tensor, ...]:
         """What belongs to each producer's filters in tensors that go with the parameters, shaped like `weights`.
@@ -89,7 +123,7 @@ class ChannelGroup:
         Raises:
             SurgeryError: the group is from before a removal, or the tensors are.
         """
-        return tuple(self._rows(layer, tensors[f"{layer}.weight"]) for layer in self.layers)
+        return tuple(self._rows(layer, tensors[self._owned(layer).tensor]) for layer in self.layers)
 
     def norms(self, p: float = 1) -> Tensor:
         """The l_p norm of each channel's filters [width], summed over the producers (Li et al. 2017 for p = 1).
@@ -122,14 +156,23 @@ class ChannelGroup:
             )
         return torch.stack(scales).mean(0)
 
+    def _module(self, layer: str) -> Any:
+        return self.network.get_submodule(layer)
+
+    def _owned(self, layer: str) -> Slice:
+        """The slice of a producer's rows."""
+        dim = 1 if isinstance(self._module(layer), nn.modules.conv._ConvTransposeNd) else 0
+        return next(each for each in self.slices if each.tensor in weight_names(layer) and each.dim == dim)
+
     def _rows(self, layer: str, weight: Tensor) -> Tensor:
-        name = f"{layer}.weight"
-        owned = next(s for s in self.slices if s.tensor == name and s.dim == 0)
-        if weight.shape[0] != owned.size:
+        owned = self._owned(layer)
+        if weight.shape[owned.dim] != owned.size:
             raise SurgeryError(
-                f"channel group {self.name!r} is out of date: {name} had {owned.size} rows when it was made and "
-                f"has {weight.shape[0]} now. Read the groups again after each removal."
+                f"channel group {self.name!r} is out of date: {owned.tensor} had {owned.size} rows when it was made "
+                f"and has {weight.shape[owned.dim]} now. Read the groups again after each removal."
             )
+        if owned.dim:  # a transposed convolution's filters are its columns
+            weight = weight.transpose(0, 1)
         order = owned.index.flatten()
         if len(order) == owned.size and bool((order.diff() == 1).all()):
             rows: Tensor = weight
@@ -139,7 +182,7 @@ class ChannelGroup:
 
 
 @dataclass(frozen=True)
-class LeftOut:
+class SkippedGroup:
     """A group that was asked for and cannot be offered, and why."""
 
     name: str
@@ -157,7 +200,7 @@ class Groups:
     """
 
     offered: tuple[ChannelGroup, ...]
-    left_out: tuple[LeftOut, ...]
+    left_out: tuple[SkippedGroup, ...]
     cost: Cost
 
     def __iter__(self) -> Iterator[ChannelGroup]:
@@ -178,6 +221,12 @@ class Groups:
         return {group.name: group.width for group in self.offered}
 
 
+def weight_names(layer: str) -> tuple[str, str]:
+    """The names that a layer's weight may have: plain, or under PyTorch's weight normalisation."""
+    path = f"{layer}." if layer else ""
+    return f"{path}weight", f"{path}parametrizations.weight.original1"
+
+
 def with_savings(groups: Sequence[ChannelGroup], cost: Cost) -> tuple[ChannelGroup, ...]:
     """The groups with `macs_per_channel` and `params_per_channel` as they are at the groups' widths."""
     widths = np.array([group.width for group in groups])
@@ -187,3 +236,35 @@ def with_savings(groups: Sequence[ChannelGroup], cost: Cost) -> tuple[ChannelGro
         replace(group, macs_per_channel=int(m), params_per_channel=int(p))
         for group, m, p in zip(groups, macs, params, strict=True)
     )
+
+
+def build_cost(network: nn.Module, groups: Sequence[ChannelGroup], terms: Sequence[Term], macs: int) -> Cost:
+    """The cost of a network as a function of its groups' widths.
+
+    Args:
+        network: the network at its current widths.
+        groups: all its groups, with their current widths.
+        terms: its products, as functions of the widths.
+        macs: multiply-accumulates of the whole network now; what the terms do not explain is fixed.
+    """
+    parameters = dict(network.named_parameters())
+    owned: dict[str, dict[int, NDArray[np.int64]]] = {}
+    for column, group in enumerate(groups):
+        for each in group.slices:
+            if each.tensor in parameters:
+                by_dim = owned.setdefault(each.tensor, {})
+                by_dim.setdefault(each.dim, np.zeros(len(groups), dtype=np.int64))[column] += each.entries
+    widths = np.array([group.width for group in groups], dtype=np.int64)
+    sizes = []
+    for tensor, by_dim in owned.items():
+        shape = parameters[tensor].shape
+        rest = [length for dim, length in enumerate(shape) if dim not in by_dim]
+        factors = tuple(
+            (shape[dim] - int(entries @ widths), tuple(entries.tolist())) for dim, entries in by_dim.items()
+        )
+        sizes.append(Term(int(np.prod(rest, dtype=np.int64)), factors))
+    names = tuple(group.name for group in groups)
+    changing = sum(parameters[tensor].numel() for tensor in owned)
+    params = sum(parameter.numel() for parameter in parameters.values())
+    fixed = macs - sum(term.at(widths) for term in terms)
+    return Cost.of(names, fixed, list(terms), params - changing, sizes)

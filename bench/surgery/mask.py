@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from bench.surgery.groups import Groups, Slice
+from bench.surgery.groups import Groups
 from bench.surgery.keep import Keep, full_keep
 
 __all__ = ["masked"]
@@ -16,9 +16,9 @@ __all__ = ["masked"]
 def masked(network: nn.Module, groups: Groups, keep: Keep) -> Iterator[None]:
     """Zeroes in place all that the channels outside `keep` own, and puts it back bitwise on leaving.
 
-    Weights, biases, BatchNorm's scale and shift, and the columns of the layers that read the channels. Running
-    statistics are left alone, except the mean of a BatchNorm without scale and shift, whose output would not
-    be zero otherwise. Only masked entries are put back: what is done to the others inside the context stays.
+    Weights, biases, everything that BatchNorm has of them (running statistics included), and the columns of the
+    layers that read the channels: every entry that a removal would take. Only masked entries are put back: what is
+    done to the others inside the context stays.
 
     Raises:
         SurgeryError: `keep` does not fit the groups.
@@ -26,6 +26,7 @@ def masked(network: nn.Module, groups: Groups, keep: Keep) -> Iterator[None]:
     kept = full_keep(groups, keep)
     tensors: dict[str, Tensor] = dict(network.named_parameters()) | dict(network.named_buffers())
     saved: list[tuple[Tensor, int, Tensor, Tensor]] = []
+    standardised: dict[str, list[Tensor]] = {}
     try:
         for group in groups:
             off = torch.ones(group.width, dtype=torch.bool)
@@ -33,13 +34,17 @@ def masked(network: nn.Module, groups: Groups, keep: Keep) -> Iterator[None]:
             if not off.any():
                 continue
             for owned in group.slices:
-                if _is_left_alone(owned, tensors):
+                if owned.off == "as_is":
                     continue
                 tensor = tensors[owned.tensor]
                 index = owned.index[off].flatten().to(tensor.device)
                 with torch.no_grad():
                     saved.append((tensor, owned.dim, index, tensor.index_select(owned.dim, index)))
                     tensor.index_fill_(owned.dim, index, 0)
+                if owned.off == "like_rest":
+                    standardised.setdefault(owned.tensor, []).append(index)
+        for name, columns in standardised.items():
+            _fill_like_rest(tensors[name], torch.cat(columns))
         yield
     finally:
         with torch.no_grad():  # last first: where a row and a column cross, the first copy has the value
@@ -47,6 +52,17 @@ def masked(network: nn.Module, groups: Groups, keep: Keep) -> Iterator[None]:
                 tensor.index_copy_(dim, index, values)
 
 
-def _is_left_alone(owned: Slice, tensors: dict[str, Tensor]) -> bool:
-    module, _, attribute = owned.tensor.rpartition(".")
-    return attribute == "running_var" or (attribute == "running_mean" and f"{module}.weight" in tensors)
+@torch.no_grad()
+def _fill_like_rest(weight: Tensor, columns: Tensor) -> None:
+    """Gives columns values that leave every row's mean and variance as they are without them."""
+    rest = torch.ones(weight.shape[1], dtype=torch.bool, device=weight.device)
+    rest[columns] = False
+    deviation, mean = torch.std_mean(weight[:, rest].double().flatten(1), dim=1, correction=0)
+    count = len(columns) * weight[0, 0].numel()
+    pattern = torch.ones(count, dtype=torch.float64, device=weight.device)  # of mean 0 and mean square 1
+    pattern[1::2] = -1
+    if count % 2:  # one single value can only be the mean
+        pattern[:] = 0 if count == 1 else 1 / (count - 1) ** 0.5
+        pattern[-1] = -pattern[:-1].sum()
+    values = mean[:, None] + deviation[:, None] * pattern
+    weight[:, columns] = values.view(len(weight), len(columns), *weight.shape[2:]).to(weight.dtype)

@@ -18,7 +18,7 @@ from torch.utils import _pytree as pytree
 
 from bench.errors import SurgeryError
 
-__all__ = ["TOLERANCE", "OutputDifference", "Proof", "bare_copy", "compare", "outputs_of", "prove"]
+__all__ = ["TOLERANCE", "OutputDifference", "Proof", "bare_copy", "compare", "is_harness_hook", "outputs_of", "prove"]
 
 TOLERANCE = 1e-4
 """Largest difference between masked and removed outputs, relative to their spread over the inputs."""
@@ -204,7 +204,7 @@ def bare_copy(network: nn.Module) -> nn.Module:
     }
     try:
         for module, key, hooks in stripped:
-            setattr(module, key, type(hooks)((id_, hook) for id_, hook in hooks.items() if not _is_harness(hook)))
+            setattr(module, key, type(hooks)((id_, hook) for id_, hook in hooks.items() if not is_harness_hook(hook)))
         for parameter, _ in gradients:
             parameter.grad = None
         return copy.deepcopy(network, memo)
@@ -215,7 +215,7 @@ def bare_copy(network: nn.Module) -> nn.Module:
             parameter.grad = gradient
 
 
-def _is_harness(hook: Any) -> bool:
+def is_harness_hook(hook: Any) -> bool:
     """Whether a hook is the harness's or a method's, who watch the network; a network's file is neither."""
     home = getattr(hook, "__module__", None) or type(hook).__module__
     return home.startswith(("bench.", "fvcore.")) and not home.startswith("bench.networks.")

@@ -1,7 +1,8 @@
 """Physical removal of channels, in place on the same modules, proven equal to the mask before it happens."""
 
+from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor, nn
@@ -11,7 +12,7 @@ from bench.surgery.groups import Groups, Slice, with_savings
 from bench.surgery.keep import Keep, full_keep
 from bench.surgery.mask import masked
 from bench.surgery.proof import TOLERANCE, Proof, prove
-from bench.surgery.resize import fit_attributes, replace_tensor
+from bench.surgery.resize import Places, fit_attributes, lower_attribute, replace_tensor
 
 __all__ = ["TOLERANCE", "Removal", "SlicePlan", "plan_removal", "remove", "resize_network"]
 
@@ -23,10 +24,12 @@ class SlicePlan:
     Attributes:
         kept: tensor name -> dimension -> the entries that stay (sorted long, on the CPU).
         shapes: tensor name -> its shape before the removal.
+        lowered: (module, attribute, place in it) -> by how much a module's number goes down.
     """
 
     kept: Mapping[str, Mapping[int, Tensor]]
     shapes: Mapping[str, torch.Size]
+    lowered: Mapping[tuple[str, str, int | None], int] = field(default_factory=dict)
 
     def slice_tensor(self, name: str, tensor: Tensor) -> Tensor:
         """What stays of a tensor that goes with the parameter or buffer `name`: its state, mask, copy.
@@ -98,11 +101,14 @@ def plan_removal(network: nn.Module, groups: Groups, keep: Keep) -> SlicePlan:
     """Which entries of every tensor stay; tensors that lose nothing are not named."""
     kept = full_keep(groups, keep)
     stays: dict[str, dict[int, Tensor]] = {}
+    lowered: dict[tuple[str, str, int | None], int] = defaultdict(int)
     for group in groups:
         off = torch.ones(group.width, dtype=torch.bool)
         off[kept[group.name]] = False
         if not off.any():
             continue
+        for each in group.attributes:
+            lowered[each.module, each.name, each.item] += each.entries * int(off.sum())
         for owned in group.slices:
             mask = stays.setdefault(owned.tensor, {}).setdefault(owned.dim, torch.ones(owned.size, dtype=torch.bool))
             mask[owned.index[off].flatten()] = False
@@ -110,17 +116,23 @@ def plan_removal(network: nn.Module, groups: Groups, keep: Keep) -> SlicePlan:
     return SlicePlan(
         kept={name: {dim: mask.nonzero().flatten() for dim, mask in by_dim.items()} for name, by_dim in stays.items()},
         shapes={name: tensors[name].shape for name in stays},
+        lowered=dict(lowered),
     )
 
 
 def resize_network(network: nn.Module, plan: SlicePlan) -> None:
     """Carries a plan out on a network, unproven."""
     tensors = dict(network.named_parameters()) | dict(network.named_buffers())
+    places = Places(network)
     with torch.inference_mode(False), torch.no_grad():
         for name in plan.kept:
-            replace_tensor(network, name, plan.slice_tensor(name, tensors[name]))
-    for path in dict.fromkeys(name.rpartition(".")[0] for name in plan.kept):
-        fit_attributes(path, network.get_submodule(path))
+            replace_tensor(places, tensors[name], plan.slice_tensor(name, tensors[name]))
+    for (path, attribute, item), lost in plan.lowered.items():
+        lower_attribute(network.get_submodule(path), attribute, item, lost)
+    for module in dict.fromkeys(
+        places.layer_of(module) for name in plan.kept for module, _ in places.of(tensors[name])
+    ):
+        fit_attributes(module)
 
 
 def _groups_after(groups: Groups, kept: Mapping[str, Tensor], plan: SlicePlan) -> Groups:

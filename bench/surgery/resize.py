@@ -3,55 +3,109 @@
 The module objects stay: optimisers, hooks and references to them go on working.
 """
 
+from collections import defaultdict
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
-from bench.errors import SurgeryError
+__all__ = ["Places", "fit_attributes", "lower_attribute", "replace_tensor", "resized_attributes"]
 
-__all__ = ["fit_attributes", "replace_tensor"]
+_RESIZED = "_resized_attributes"
+"""Where a module remembers which of its numbers a removal changed, so that a file can hold them."""
 
 
-def replace_tensor(network: nn.Module, name: str, tensor: Tensor) -> None:
+class Places:
+    """Where each parameter and buffer of a network hangs: one tensor may hang in several modules."""
+
+    def __init__(self, network: nn.Module) -> None:
+        self._found: dict[int, list[tuple[nn.Module, str]]] = defaultdict(list)
+        self._layers: dict[nn.Module, nn.Module] = {}
+        for module in network.modules():
+            for each in getattr(module, "parametrizations", nn.ModuleDict()).values():
+                self._layers[each] = module
+            for name, tensor in [*module._parameters.items(), *module._buffers.items()]:
+                if tensor is not None:
+                    self._found[id(tensor)].append((module, name))
+
+    def of(self, tensor: Tensor) -> list[tuple[nn.Module, str]]:
+        """The modules that hold a tensor, and under which name."""
+        return self._found[id(tensor)]
+
+    def layer_of(self, module: nn.Module) -> nn.Module:
+        """The layer that a module's tensors make: itself, or the one whose weight it parametrises."""
+        return self._layers.get(module, module)
+
+
+def replace_tensor(places: Places, old: Tensor, tensor: Tensor) -> None:
     """Replaces a parameter or buffer; device, dtype, `requires_grad` and memory format stay as they were.
 
     A parameter's gradient is dropped. Attributes such as `out_channels` are `fit_attributes`'s business.
     """
-    path, _, attribute = name.rpartition(".")
-    module = network.get_submodule(path)
-    old = getattr(module, attribute)
     new = tensor.detach().to(old.device, old.dtype)
     if old.dim() == 4 and not old.is_contiguous() and old.is_contiguous(memory_format=torch.channels_last):
         new = new.contiguous(memory_format=torch.channels_last)
     if isinstance(old, nn.Parameter):
         new = nn.Parameter(new, requires_grad=old.requires_grad)
-    setattr(module, attribute, new)
+    for module, name in places.of(old):
+        setattr(module, name, new)
 
 
-def fit_attributes(name: str, module: nn.Module) -> None:
-    """Sets a layer's `out_channels`, `num_features`, `groups` and the like from its tensors' shapes.
-
-    Args:
-        name: the layer's name, for the error.
-        module: the layer, its tensors replaced.
-
-    Raises:
-        SurgeryError: the layer's type is none whose attributes are known.
-    """
+def fit_attributes(module: nn.Module) -> None:
+    """Sets a layer's `out_channels`, `num_features`, `groups` and the like from its tensors' shapes."""
     match module:
-        case nn.Conv2d():
-            if module.groups > 1 and module.groups == module.in_channels == module.out_channels:
-                module.groups = module.weight.shape[0]
-            module.out_channels = module.weight.shape[0]
-            module.in_channels = module.weight.shape[1] * module.groups
+        case nn.modules.conv._ConvTransposeNd():
+            rows, columns = module.weight.shape[:2]
+            if module.groups > 1 and module.groups in (module.in_channels, module.out_channels):  # they go whole
+                module.groups = rows // (module.in_channels // module.groups)
+            module.in_channels, module.out_channels = rows, columns * module.groups
+        case nn.modules.conv._ConvNd():
+            rows, columns = module.weight.shape[:2]
+            if module.groups > 1 and module.groups in (module.in_channels, module.out_channels):  # they go whole
+                module.groups = rows // (module.out_channels // module.groups)
+            module.in_channels, module.out_channels = columns * module.groups, rows
         case nn.Linear():
             module.out_features, module.in_features = module.weight.shape
-        case nn.modules.batchnorm._BatchNorm():
+        case nn.GroupNorm() if module.weight is not None and len(module.weight) != module.num_channels:
+            module.num_groups = len(module.weight) * module.num_groups // module.num_channels
+            module.num_channels = len(module.weight)
+        case nn.modules.batchnorm._NormBase():
             channels = module.running_mean if module.weight is None else module.weight
-            module.num_features = channels.shape[0]
+            if channels is not None:
+                module.num_features = channels.shape[0]
         case nn.PReLU():
             module.num_parameters = module.weight.shape[0]
         case _:
-            raise SurgeryError(
-                f"{name} is a {type(module).__name__}: its tensors have another shape, and how it is resized "
-                f"is not known. Resized are Conv2d, Linear, BatchNorm and PReLU."
-            )
+            pass  # other modules' tensors come with no number, or with one that tracing found
+
+
+def lower_attribute(module: nn.Module, name: str, item: int | None, lost: int) -> None:
+    """Lowers a number of a module, or of a list or tuple in it, and remembers that it was changed."""
+    value = getattr(module, name)
+    if item is None:
+        set_attribute(module, name, value - lost)
+    else:
+        items = [each - lost if place == item else each for place, each in enumerate(value)]
+        set_attribute(module, name, _like(value, items))
+
+
+def set_attribute(module: nn.Module, name: str, value: Any) -> None:
+    """Sets a module's number, and remembers that it was changed."""
+    setattr(module, name, value)
+    setattr(module, _RESIZED, tuple(dict.fromkeys((*getattr(module, _RESIZED, ()), name))))
+
+
+def resized_attributes(network: nn.Module) -> Mapping[str, Any]:
+    """The numbers that removals changed, `path.name` -> whole number, list or tuple."""
+    return {
+        f"{path}.{name}" if path else name: getattr(module, name)
+        for path, module in network.named_modules()
+        for name in getattr(module, _RESIZED, ())
+    }
+
+
+def _like(value: Any, items: list[int]) -> Any:
+    if isinstance(value, list):
+        return items
+    return type(value)(*items) if hasattr(value, "_fields") else tuple(items)

@@ -1,7 +1,7 @@
-"""Everything that may be done to a network's structure, as one object: what `trial.surgery` wraps."""
+"""Everything that may be done to a network's structure, as one object; `trial.surgery` is one that is charged."""
 
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +12,7 @@ from bench.measure.macs import count_macs
 from bench.specs.target import Target
 from bench.surgery.cost import Measure
 from bench.surgery.fit import FLOOR, Scope, fit
-from bench.surgery.groups import ChannelGroup, Groups, LeftOut
+from bench.surgery.groups import ChannelGroup, Groups, SkippedGroup
 from bench.surgery.keep import Keep, full_keep
 from bench.surgery.mask import masked
 from bench.surgery.proof import bare_copy
@@ -67,7 +67,7 @@ class Surgery:
         return self._groups.offered
 
     @property
-    def left_out(self) -> tuple[LeftOut, ...]:
+    def left_out(self) -> tuple[SkippedGroup, ...]:
         """The groups that cannot be offered, with reasons."""
         return self._groups.left_out
 
@@ -80,7 +80,8 @@ class Surgery:
     def macs(self) -> int:
         """Multiply-accumulates of one forward pass of one input now, as counted."""
         if self._macs is None:
-            self._macs = count_macs(bare_copy(self.network), self._shape).total
+            with self._working():
+                self._macs = count_macs(bare_copy(self.network), self._shape).total
         return self._macs
 
     @property
@@ -93,14 +94,20 @@ class Surgery:
         full = {**self.widths, **widths}
         return {"macs": self._groups.cost.macs(full), "params": self._groups.cost.params(full)}
 
-    def ratio(self, keep: Keep) -> float:
-        """Share of the dense network after `keep`, in the target's measure (MACs where it has none)."""
-        kept = full_keep(self._groups, keep)
+    def ratio(self, keep: Keep | None = None) -> float:
+        """Share of the dense network, in the target's measure (MACs for `auto` and `none`), now or after `keep`."""
+        kept = full_keep(self._groups, keep or {})
         widths = np.array([[len(kept[group.name]) for group in self._groups]])
         return float(self.ratios_at(widths)[0])
 
     def ratios_at(self, widths: NDArray) -> NDArray[np.float64]:
-        """Shares of the dense network [N] at N width vectors [N, G], groups in the order of `groups`."""
+        """Shares of the dense network [N], in the target's measure, at N vectors of widths [N, G].
+
+        Plain arithmetic, for searches that ask often.
+
+        Args:
+            widths: channels of each group, in the order of `groups`.
+        """
         measure: Measure = "params" if self.target.measure == "params" else "macs"
         return self._groups.cost.amounts(measure, widths) / self._dense[measure]
 
@@ -115,7 +122,17 @@ class Surgery:
         scope: Scope = "uniform",
         floor: float = FLOOR,
     ) -> dict[str, Tensor]:
-        """The channels to keep so that the target is met; see `bench.surgery.fit`.
+        """The channels to keep so that the target is met as nearly as whole channels allow; see `bench.surgery.fit`.
+
+        Args:
+            ranking: scores [width] by group name, higher stays longer; groups without scores are kept whole. None for
+                the l1 norms of the filters.
+            ratios: how large a share of each group is to stay, relative to the other groups; None for the same.
+            scope: `uniform` (shares by group) or `global` (one threshold over all scores).
+            floor: share of each group's present channels that stays in a `global` ranking.
+
+        Returns:
+            Kept indices by group name, for `masked` and `remove`.
 
         Raises:
             SurgeryError: the target has no size, or scores or ratios do not fit the groups.
@@ -124,7 +141,8 @@ class Surgery:
         measure, ratio = self.target.measure, self.target.ratio
         if ratio is None or measure == "auto" or measure == "none":
             raise SurgeryError(f"target {self.target} has no size to fit: choose widths yourself.")
-        return fit(self._groups, ratio * self._dense[measure], measure, ranking, ratios, scope, floor)
+        with self._working():
+            return fit(self._groups, ratio * self._dense[measure], measure, ranking, ratios, scope, floor)
 
     def weights_to_keep(self, ratio: float | None = None) -> int:
         """How many of the weights that masks cover may stay so that the network has `ratio` of the dense parameters.
@@ -151,34 +169,49 @@ class Surgery:
     def fit_weights(
         self, scores: Mapping[str, Tensor], ratio: float | None = None, scope: Scope = "global"
     ) -> dict[str, Tensor]:
-        """Masks that keep the weights with the highest scores; see `weights_to_keep` and `bench.surgery.weights`."""
+        """Unstructured masks that meet the target, for `weights.set`: the weights with the highest scores stay.
+
+        Args:
+            scores: a tensor of its shape for every parameter in `weights.masks`, by name.
+            ratio: see `weights_to_keep`.
+            scope: `global` (one threshold over all layers) or `uniform` (the same share of every layer).
+
+        Raises:
+            SurgeryError: the target is no share of parameters, or scores are missing or of another shape.
+        """
         return self.weights.highest(scores, self.weights_to_keep(ratio), scope)
 
-    def remove(self, keep: Keep, proven: bool = False) -> Removal:
-        """Removes the channels outside `keep`, physically and in place; see `bench.surgery.remove`.
+    def remove(self, keep: Keep) -> Removal:
+        """Removes the channels outside `keep`, physically and in place, proven; see `bench.surgery.remove`.
 
         Args:
             keep: the channels that stay.
-            proven: repeats a removal that a journal says was proven: the proof is skipped.
 
         Returns:
             The groups now, the plan that slices an optimiser's state, and the proof.
         """
-        removal = remove(self.network, self._groups, keep, None if proven else self._proof_inputs)
+        return self._remove(keep, self._proof_inputs)
+
+    def remove_unproven(self, keep: Keep) -> Removal:
+        """`remove` without the proof: for who asks for nothing but the sizes that come of it."""
+        return self._remove(keep, None)
+
+    def _remove(self, keep: Keep, proof_inputs: Tensor | None) -> Removal:
+        removal = remove(self.network, self._groups, keep, proof_inputs)
         self._traced = removal.groups
         self._macs = None
         self.weights.slice_(removal.plan)
         return removal
 
-    def for_copy(self, network: nn.Module) -> "Surgery":
-        """The same for a copy of the network, such as it is now; its unstructured masks are all true."""
-        macs, params = self._dense["macs"], self._dense["params"]
-        return Surgery(network, self._shape, self._prunable, macs, params, self.target, self._proof_inputs)
+    def _working(self) -> AbstractContextManager[None]:
+        """Around the harness's own work: tracing, counting and fitting. Here it does nothing."""
+        return nullcontext()
 
     @property
     def _groups(self) -> Groups:
         if self._traced is None:
-            from bench.surgery.trace import trace_groups  # torch-pruning: seconds, and only who prunes needs it
+            from bench.surgery.trace import trace_groups  # only who prunes needs it
 
-            self._traced = trace_groups(self.network, self._shape, self._prunable)
+            with self._working():
+                self._traced = trace_groups(self.network, self._shape, self._prunable)
         return self._traced

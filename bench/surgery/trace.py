@@ -1,42 +1,29 @@
 """Finds a network's channel groups.
 
-Each layer's output channels are followed through torch-pruning's dependency graph (`bench.surgery.graph`), which
-gives the exact entries that they own in every tensor. What the graph cannot know (code in `forward` that depends
-on widths, operations across channels) shows in a rehearsal: on a copy with random weights, removal must equal
-the mask (`bench.surgery.rehearsal`). A group that fails is left out, with the reason.
+The network runs once in evaluation and once in training mode while labels are followed through it
+(`bench.surgery.graph`), which gives the exact entries that each channel owns in every tensor and what every product
+costs. What labels cannot show (code in `forward` that depends on widths) shows in a rehearsal: on a copy with random
+weights, removal must equal the mask (`bench.surgery.rehearsal`). A group that fails is left out, with the reason.
 """
 
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from fnmatch import fnmatchcase
 
+import numpy as np
 import torch
-from torch import nn
-from torch_pruning.dependency import DependencyGraph
-from torch_pruning.dependency.node import Node
-from torch_pruning.ops import OPTYPE
+from torch import Tensor, nn
+from torch.utils import _pytree as pytree
 
 from bench.errors import NotPrunable, unknown_name
 from bench.measure.macs import count_macs
-from bench.surgery.cost import build_cost
-from bench.surgery.graph import Reached, follow, is_output_side, produces, trace
-from bench.surgery.groups import ChannelGroup, Groups, LeftOut, Slice, with_savings
-from bench.surgery.proof import bare_copy
-from bench.surgery.rehearsal import randomise, rehearse
+from bench.surgery.cost import Term
+from bench.surgery.families import Families, Family, find_families, row_dim
+from bench.surgery.graph import Tracer
+from bench.surgery.groups import ChannelGroup, Groups, SkippedGroup, build_cost, weight_names, with_savings
+from bench.surgery.rehearsal import Rehearsal, random_copy
+from bench.surgery.ties import Product
 
 __all__ = ["trace_groups"]
-
-_NO_TENSORS = (OPTYPE.CONCAT, OPTYPE.ELEMENTWISE, OPTYPE.RESHAPE, OPTYPE.SLICE)
-_UNSUPPORTED = {
-    OPTYPE.SPLIT: "its channels are split inside forward",
-    OPTYPE.UNBIND: "its channels are split inside forward",
-    OPTYPE.EXPAND: "its channels are expanded inside forward",
-}
-_BATCHNORM = ("weight", "bias", "running_mean", "running_var")
-
-
-class _Refused(Exception):
-    """Why a group cannot be offered."""
 
 
 def trace_groups(network: nn.Module, shape: tuple[int, int, int], prunable: Sequence[str] | None = None) -> Groups:
@@ -46,133 +33,154 @@ def trace_groups(network: nn.Module, shape: tuple[int, int, int], prunable: Sequ
         network: the network, on any device, in any mode.
         shape: one input's shape, (C, H, W).
         prunable: patterns (as in a shell) of layer names; a group is offered if one of its producer layers
-            matches. None offers every group whose first producer is a convolution.
+            matches. None offers every group whose first producer is a convolution, or a linear layer that is applied
+            at many positions (a transformer's, not a classifier's).
 
     Raises:
-        NotPrunable: no group is left.
+        NotPrunable: no group is left, or the network does not run, gives two answers, changes its input in place,
+            or returns something else than tensors.
         UsageError: a pattern matches no convolution or linear layer.
     """
-    layers = [name for name, module in network.named_modules() if isinstance(module, nn.Conv2d | nn.Linear)]
+    layers = [name for name, module in network.named_modules() if row_dim(module) is not None]
     for pattern in prunable or ():
         if not any(fnmatchcase(layer, pattern) for layer in layers):
             raise unknown_name("prunable layer", pattern, layers)
-    with torch.random.fork_rng(devices=[]), torch.inference_mode(False), torch.enable_grad():
-        copy = bare_copy(network)
-        macs = count_macs(copy, shape)
-        copy = randomise(copy.cpu().double())
-        found, left_out = _find_groups(copy, shape, layers, prunable)
-        offered, failed = rehearse(copy, shape, found)
-    left_out = [*left_out, *failed]
-    if not offered:
-        reasons = "; ".join(f"{out.name}: {out.reason}" for out in left_out) or "no convolution feeds another layer"
-        raise NotPrunable(
-            f"no channel group can be offered. {reasons}. Choose another network, name other layers in the "
-            f"track's prunable layers, or use an unstructured method."
-        )
-    live = [_owned_by(network, group) for group in offered]
-    cost = build_cost(network, live, macs.total, macs.by_layer)
+    with torch.random.fork_rng(devices=[]), torch.inference_mode(False), torch.no_grad():
+        copy = random_copy(network)
+        tracer, trains = _traced(copy, shape)
+
+        def wanted(producers: Sequence[str]) -> bool:
+            if prunable is not None:
+                return any(fnmatchcase(producer, pattern) for producer in producers for pattern in prunable)
+            first = producers[0]
+            is_token = any(tracer.positions.get(weight, 0) > 1 for weight in weight_names(first))
+            return not isinstance(copy.get_submodule(first), nn.Linear) or is_token
+
+        families = find_families(copy, tracer.ties, [name for name in layers if _ran(tracer, copy, name)], wanted)
+        found = [family.group for family in families.found]
+        offered, failed = Rehearsal(copy, shape, trains).separate(found, _doubtful(families, tracer))
+        failed = [_with_note(each, families, tracer) for each in failed]
+        left_out = [*families.skipped, *failed, *_attentions(copy, tracer, wanted)]
+        if not offered:
+            reasons = "; ".join(f"{out.name}: {out.reason}" for out in left_out) or "no convolution feeds another layer"
+            raise NotPrunable(
+                f"no channel group can be offered. {reasons}. Choose another network, name other layers in the "
+                f"track's prunable layers, or use an unstructured method."
+            )
+        live = [_owned_by(network, group) for group in offered]
+        names = {group.name for group in offered}
+        kept = [family for family in families.found if family.group.name in names]
+        terms, total = _terms(tracer.ties.products, kept, families)
+        if tracer.opaque or tracer.unknown:
+            total = count_macs(copy, shape).total
+    cost = build_cost(network, live, terms, total)
     return Groups(with_savings(live, cost), tuple(left_out), cost)
 
 
+def _traced(network: nn.Module, shape: tuple[int, int, int]) -> tuple[Tracer, bool]:
+    """The network's tracer after runs in both modes, and whether it runs in training mode.
+
+    Raises:
+        NotPrunable: see `trace_groups`.
+    """
+    name = type(network).__name__
+    generator = torch.Generator().manual_seed(0)
+    inputs = torch.randn(2, *shape, generator=generator)
+    tracer = Tracer(network)
+    given, again = inputs[:1].clone(), inputs[:1].clone()
+    try:
+        outputs = tracer.run(given, counting=True, training=False)
+        repeated = network(again)
+    except Exception as error:  # whatever the network's own code raises
+        raise NotPrunable(
+            f"{name} does not run on an input of shape {[1, *shape]} in evaluation mode ({type(error).__name__}: "
+            f"{(str(error) or '-').splitlines()[0]}). Give it images of the size that it is made for."
+        ) from error
+    if not torch.equal(given, inputs[:1]):
+        raise NotPrunable(
+            f"{name} changes its input in place, so that two runs on one image differ and nothing can be proven "
+            f"about it. Let its first operation make a new tensor (no inplace=True on the input)."
+        )
+    listed = list(outputs) if isinstance(outputs, tuple | list) else [outputs]
+    if not listed or not all(isinstance(output, Tensor) for output in listed):
+        raise NotPrunable(
+            f"{name} returns {type(outputs).__name__}, whose equality is not proven. Return a tensor, or a tuple or "
+            f"list of tensors."
+        )
+    if not _same(outputs, repeated):
+        raise NotPrunable(
+            f"{name} gives two answers for one image in evaluation mode, so that removing channels cannot be compared "
+            f"with masking them. Make forward deterministic (dropout only where self.training)."
+        )
+    try:
+        tracer.run(inputs, training=True)
+    except Exception:  # it cannot be trained at this size, so that nothing is lost
+        return tracer, False
+    finally:
+        network.eval()
+    return tracer, True
+
+
+def _same(outputs: object, repeated: object) -> bool:
+    pairs = zip(pytree.tree_leaves(outputs), pytree.tree_leaves(repeated), strict=True)
+    return all(torch.allclose(a, b, rtol=1e-3, atol=1e-5, equal_nan=True) for a, b in pairs)
+
+
+def _ran(tracer: Tracer, network: nn.Module, name: str) -> bool:
+    return any(weight in tracer.positions for weight in weight_names(name))
+
+
 def _owned_by(network: nn.Module, group: ChannelGroup) -> ChannelGroup:
-    return ChannelGroup(group.name, group.width, group.layers, 0, 0, group.slices, network)
+    return ChannelGroup(group.name, group.width, group.layers, 0, 0, group.slices, network, group.attributes)
 
 
-def _find_groups(
-    network: nn.Module, shape: tuple[int, int, int], layers: Sequence[str], prunable: Sequence[str] | None
-) -> tuple[list[ChannelGroup], list[LeftOut]]:
-    graph, outputs = trace(network, shape)
-    names = {module: name for name, module in network.named_modules()}
-    shared = _shared_tensors(network)
-    found: list[ChannelGroup] = []
-    left_out: list[LeftOut] = []
-    done: set[str] = set()
-    taken: dict[tuple[str, int], set[int]] = defaultdict(set)
-    for name in layers:
-        layer = network.get_submodule(name)
-        if name in done or layer not in graph.module2node or not isinstance(layer, nn.Conv2d | nn.Linear):
-            continue
-        reached = follow(graph, layer)
-        produced = {names[node.module] for node, channels in reached.owners if produces(node, channels, graph)}
-        producers = tuple(producer for producer in layers if producer in produced)
-        done.update(producers)
-        leaves = any(node in outputs and is_output_side(node, channels, graph) for node, channels in reached.owners)
-        if leaves or not _is_wanted(producers, network, prunable):
-            continue
-        try:
-            slices = _slices(graph, reached, names, len(layer.weight))
-            for owned in slices:
-                if owned.tensor in shared:
-                    raise _Refused(f"{owned.tensor} is shared between layers")
-                entries = set(owned.index.flatten().tolist())
-                if entries & taken[owned.tensor, owned.dim]:
-                    raise _Refused(f"its channels in {owned.tensor} belong to another group as well")
-            for owned in slices:
-                taken[owned.tensor, owned.dim].update(owned.index.flatten().tolist())
-            found.append(ChannelGroup(producers[0], len(layer.weight), producers, 0, 0, slices, network))
-        except _Refused as refused:
-            left_out.append(LeftOut(producers[0], str(refused)))
-    return found, left_out
+def _doubtful(families: Families, tracer: Tracer) -> list[str]:
+    """Groups of which something was noted that may make their removal fail."""
+    noted = np.zeros(families.solution.count, dtype=bool)
+    for note in tracer.ties.notes:
+        noted[families.solution.of[note.labels]] = True
+    return [family.group.name for family in families.found if noted[family.components].any()]
 
 
-def _is_wanted(producers: Sequence[str], network: nn.Module, prunable: Sequence[str] | None) -> bool:
-    if prunable is None:
-        return isinstance(network.get_submodule(producers[0]), nn.Conv2d)
-    return any(fnmatchcase(producer, pattern) for producer in producers for pattern in prunable)
+def _with_note(out: SkippedGroup, families: Families, tracer: Tracer) -> SkippedGroup:
+    """The reason of a failed rehearsal, with what tracing noted about the group."""
+    family = next(each for each in families.found if each.group.name == out.name)
+    mine = np.zeros(families.solution.count, dtype=bool)
+    mine[family.components] = True
+    notes = [note.reason for note in tracer.ties.notes if mine[families.solution.of[note.labels]].any()]
+    return SkippedGroup(out.name, f"{notes[0]}: {out.reason}" if notes else out.reason)
 
 
-def _slices(graph: DependencyGraph, reached: Reached, names: dict[nn.Module, str], width: int) -> tuple[Slice, ...]:
-    if reached.tangled:
-        raise _Refused("some of its channels are tied to others of its own")
-    slices = []
-    for (node, channels), owners in reached.owners.items():
-        counts = Counter(owners.values())
-        if set(counts) != set(range(width)) or len(set(counts.values())) != 1:
-            where = names.get(node.module, node.type.name.lower())
-            raise _Refused(f"its channels own unequal parts of {where}")
-        entries = sorted((channel, entry) for entry, channel in owners.items())
-        index = torch.tensor([entry for _, entry in entries]).view(width, -1)
-        for tensor, dim, size in _owned_tensors(node, channels, graph, names):
-            slices.append(Slice(tensor, dim, index, size))
-    return tuple(slices)
+def _attentions(network: nn.Module, tracer: Tracer, wanted: object) -> list[SkippedGroup]:
+    """The heads of PyTorch's own attention, which cannot go."""
+    return [
+        SkippedGroup(
+            name,
+            f"its {module.num_heads} heads stay: nn.MultiheadAttention ties its embedding ({module.embed_dim}) to "
+            f"heads x head size, so that no head can go while the embedding stays",
+        )
+        for name, module in network.named_modules()
+        if isinstance(module, nn.MultiheadAttention) and module in tracer.called
+    ]
 
 
-def _owned_tensors(
-    node: Node, channels: Callable, graph: DependencyGraph, names: dict[nn.Module, str]
-) -> Iterator[tuple[str, int, int]]:
-    """The tensors that the channels of one node own a part of, with the dimension and its length."""
-    module = node.module
-    if node.type in _NO_TENSORS:
-        return
-    if node.type in _UNSUPPORTED:
-        raise _Refused(_UNSUPPORTED[node.type])
-    name = names.get(module, node.name)
-    if node.type == OPTYPE.PARAMETER:
-        raise _Refused(f"it goes through the parameter {graph._param_to_name[module]}")
-    is_conv = isinstance(module, nn.Conv2d)
-    attributes: tuple[str, ...]
-    if is_conv and module.groups == module.in_channels == module.out_channels:
-        attributes, dim = ("weight", "bias"), 0
-    elif (is_conv and module.groups == 1) or isinstance(module, nn.Linear):
-        given = produces(node, channels, graph)
-        attributes, dim = (("weight", "bias"), 0) if given else (("weight",), 1)
-    elif isinstance(module, nn.modules.batchnorm._BatchNorm):
-        attributes, dim = _BATCHNORM, 0
-    elif isinstance(module, nn.PReLU):
-        attributes, dim = ("weight",) if module.num_parameters > 1 else (), 0
-    elif is_conv:
-        raise _Refused(f"it goes through the grouped convolution {name}")
-    else:
-        raise _Refused(f"it goes through the {type(module).__name__} {name}")
-    for attribute in attributes:
-        tensor = getattr(module, attribute, None)
-        if tensor is not None:
-            yield f"{name}.{attribute}" if name else attribute, dim, tensor.shape[dim]
-
-
-def _shared_tensors(network: nn.Module) -> set[str]:
-    """Names of parameters that are one and the same under several names."""
-    owners = defaultdict(list)
-    for name, parameter in network.named_parameters(remove_duplicate=False):
-        owners[id(parameter)].append(name)
-    return {name for names in owners.values() if len(names) > 1 for name in names}
+def _terms(products: Sequence[Product], kept: Sequence[Family], families: Families) -> tuple[list[Term], int]:
+    """The products as functions of the kept groups' widths, and their sum now."""
+    column = np.full(families.solution.count, -1)
+    widths = np.array([len(family.components) for family in kept])
+    for place, family in enumerate(kept):
+        column[family.components] = place
+    terms = []
+    for product in products:
+        constant, factors = product.constant, []
+        for each in product.factors:
+            owners = column[families.solution.of[each.labels]]
+            counts = np.bincount(owners[owners >= 0], minlength=len(kept))
+            if counts.any():
+                entries = counts // widths
+                factors.append((each.length - int(counts.sum()), tuple(entries.tolist())))
+            else:
+                constant *= each.length
+        if factors:
+            terms.append(Term(constant, tuple(factors)))
+    return terms, sum(product.macs for product in products)

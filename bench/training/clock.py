@@ -15,6 +15,7 @@ class Clock:
     def __init__(self, device: torch.device) -> None:
         self._device = device
         self._begun = self._now()
+        self._stops = 0
 
     def _now(self, wait: bool = True) -> float:
         if wait and self._device.type == "cuda":
@@ -33,9 +34,12 @@ class Clock:
 
     @contextmanager
     def stopped(self) -> Iterator[None]:
-        """The harness's own work: its time does not count."""
+        """The harness's own work: its time does not count. One inside another changes nothing."""
         before = self._now()
+        self._stops += 1
         try:
             yield
         finally:
-            self._begun += self._now() - before
+            self._stops -= 1
+            if not self._stops:
+                self._begun += self._now() - before

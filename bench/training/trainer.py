@@ -18,8 +18,9 @@ from torch.nn import functional
 from bench.data.splits import Data, training_batches
 from bench.errors import BenchError
 from bench.specs.track import Recipe
+from bench.training.hooks import Epoch, History, Hook, Observation, Observer, Step
 from bench.training.optimiser import Optimiser
-from bench.trial.method import Epoch, History, Hook, Observer, Step
+from bench.training.points import Points, steps_of
 
 if TYPE_CHECKING:
     from bench.surgery import ChannelGroup
@@ -80,6 +81,8 @@ class Standing:
         rate: the last learning rate.
         order: the generator's state at the beginning of the epoch.
         epochs: those that have ended.
+        observations: what the observers have seen.
+        looked: the step after which they looked last.
     """
 
     total: Tensor
@@ -91,6 +94,13 @@ class Standing:
     rate: float = 0.0
     order: Tensor | None = None
     epochs: list[Epoch] = field(default_factory=list)
+    observations: list[Observation] = field(default_factory=list)
+    looked: int = 0
+
+    @property
+    def history(self) -> History:
+        """What came of the call so far."""
+        return History(tuple(self.epochs), tuple(self.observations))
 
     def count(self, loss: Tensor, images: int) -> None:
         """One step was taken on `images` images at a mean loss of `loss`."""
@@ -177,7 +187,7 @@ class Trainer:
             generator: draws the order of the images and their augmentation.
             loss: `loss(network, outputs, labels)`, a scalar; None for cross-entropy.
             hooks: see every step.
-            observers: see every epoch.
+            observers: see the network at points (`bench.training.points`) and at each epoch's end.
             saver: keeps the state of this call as it goes, and gives back what a killed process left.
             schedule: the part of the learning rate's schedule that this call goes through, in [0, 1].
             penalty: `penalty(network)`, a scalar that is added to the loss of each step.
@@ -196,11 +206,13 @@ class Trainer:
             at = saver.resume(self, optimizer, hooks, generator) or at
         begun = time.perf_counter() - at.seconds
         more = allowance.images > 0
+        steps = steps_of(allowance.images, train_images, recipe.batch_size) if allowance.seconds is None else None
+        points = Points(steps)
         network.train()
         while more:
             at.order = generator.get_state()
             for pixels, labels in training_batches(self.data, recipe, generator, start=at.start):
-                progress = allowance.progress(at.images, time.perf_counter() - begun)
+                progress = allowance.progress(at.images, _since(begun))
                 if progress >= 1.0 or at.images + len(labels) > allowance.images:
                     more = False
                     break
@@ -212,8 +224,10 @@ class Trainer:
                     raise Diverged(_diverged(value, at.index, at.rate))
                 at.count(value, len(labels))
                 self.on_step(len(labels))
+                if observers and points.due(at.index, progress, allowance.progress(at.images, _since(begun))):
+                    self._look(observers, at)
                 if saver is not None and saver.due():
-                    at.seconds = time.perf_counter() - begun
+                    at.seconds = _since(begun)
                     saver.save(self, optimizer, hooks, at)
             if not at.seen:
                 break
@@ -221,14 +235,24 @@ class Trainer:
             if not math.isfinite(mean):
                 raise Diverged(_diverged(at.total / at.seen, at.index, at.rate))
             network.eval()
-            seen_by = {each.name: dict(each.observe(network, self.groups)) for each in observers}
-            at.end_epoch(Epoch(at.images / train_images, mean, at.rate, seen_by))
+            if observers and at.looked < at.index:
+                self._look(observers, at)
+            at.end_epoch(Epoch(at.images / train_images, mean, at.rate))
             self.on_epoch(at.epochs[-1])
             network.train()
         network.eval()
         optimizer.zero_grad(set_to_none=True)
         self.optimiser.keep(network, optimizer)
-        return History(tuple(at.epochs))
+        return at.history
+
+    def _look(self, observers: Sequence[Observer], at: Standing) -> None:
+        """Lets the observers see the network in evaluation mode; its mode is as before."""
+        training = self.network.training
+        self.network.eval()
+        seen = {each.name: dict(each.observe(self.network, self.groups)) for each in observers}
+        self.network.train(training)
+        at.observations.append(Observation(at.images / len(self.data.train), seen))
+        at.looked = at.index
 
     def _step(
         self,
@@ -271,6 +295,10 @@ class Trainer:
         split = self.data.train
         pixels, labels = split.at(torch.randperm(len(split), generator=generator)[:count])
         return self.data.normaliser(pixels), labels
+
+
+def _since(begun: float) -> float:
+    return time.perf_counter() - begun
 
 
 def recipe_loss(recipe: Recipe) -> Loss:

@@ -24,10 +24,10 @@ from bench.leaderboard.board.board import (
     seed_status,
 )
 from bench.leaderboard.board.comparable import Protocol, digest, editions, protocol_of, text
-from bench.leaderboard.board.evidence import Evidence
 from bench.leaderboard.board.latency import latency_changes, usual_latency
 from bench.leaderboard.board.ranking import rank_table
 from bench.leaderboard.board.run_group import RunGroup
+from bench.records.evidence import Evidence
 from bench.records.record import Record
 from bench.records.store import Unreadable
 from bench.specs.target import Target

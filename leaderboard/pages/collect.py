@@ -5,12 +5,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from bench.leaderboard.board.board import Board
-from bench.leaderboard.board.evidence import Evidence
 from bench.leaderboard.board.summary import summarise
 from bench.leaderboard.pages.blocks import TableRow
 from bench.leaderboard.pages.installed import Installed, installed_methods
 from bench.leaderboard.pages.method_page import method_row
 from bench.leaderboard.verdicts.verdicts import ClaimVerdict, verdicts
+from bench.records.evidence import Evidence
 from bench.records.record import Record
 from bench.records.store import Unreadable
 from bench.specs.claim import Claim

@@ -16,7 +16,6 @@ from typing import Any
 import jinja2
 from markupsafe import Markup, escape
 
-from bench.leaderboard.board.evidence import Evidence
 from bench.leaderboard.pages.blocks import Block, Fold, Link, Plot, ReportPlan
 from bench.leaderboard.pages.collect import gather
 from bench.leaderboard.pages.details import reward_points
@@ -27,8 +26,9 @@ from bench.leaderboard.pages.method_page import method_plan
 from bench.leaderboard.pages.plots import in_script
 from bench.leaderboard.pages.run_page import run_context
 from bench.leaderboard.pages.track_page import overview_plan, track_plan, verdict_table
-from bench.leaderboard.verdicts.verdict_columns import COLUMNS
+from bench.leaderboard.pages.verdict_columns import COLUMNS
 from bench.leaderboard.verdicts.verdicts import WORDS, ClaimVerdict
+from bench.records.evidence import Evidence
 from bench.records.record import Record
 from bench.records.store import Unreadable
 from bench.specs.claim import claim_names, load_claim

@@ -23,7 +23,7 @@ from bench.leaderboard.pages.columns import heading
 from bench.leaderboard.pages.links import CLAIMS, claim_href, method_page, run_page, track_page
 from bench.leaderboard.pages.sentences import leads
 from bench.leaderboard.pages.table_blocks import table_blocks, text_cell
-from bench.leaderboard.verdicts.verdict_columns import COLUMNS
+from bench.leaderboard.pages.verdict_columns import COLUMNS
 from bench.leaderboard.verdicts.verdicts import WORDS, ClaimVerdict
 from bench.records.record import Record
 

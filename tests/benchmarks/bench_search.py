@@ -29,12 +29,12 @@ def bare(trial: Trial) -> Callable[[], float]:
     from bench.surgery.proof import bare_copy
 
     network = bare_copy(trial.network).eval()
-    batches = list(trial.data.validation_batches())
+    batches = list(trial._passes.data.validation_batches())
 
     def run() -> float:
         with torch.inference_mode():
             right = sum(int((network(images).argmax(1) == labels).sum()) for images, labels in batches)
-        return right / len(trial.data.validation)
+        return right / len(trial._passes.data.validation)
 
     return run
 

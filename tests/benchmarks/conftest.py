@@ -17,8 +17,10 @@ from bench.seeding import generator
 from bench.specs.budget import TRAINING, Budget, Ledger
 from bench.specs.target import Target
 from bench.specs.track import load_track
-from bench.surgery import Surgery
-from bench.trial.method import Config, History
+from bench.training.hooks import History
+from bench.trial.method import Config
+from bench.trial.phases import begin, calls_of
+from bench.trial.setup import TrialSetup
 from bench.trial.trial import Trial
 
 NETWORKS = ("lenet5", "vgg16", "resnet20")
@@ -68,11 +70,10 @@ def trial(digits: Data) -> Iterator[Trial]:
     params = sum(parameter.numel() for parameter in net.parameters())
     target = Target.parse("macs=0.25")
     inputs = torch.randn(4, *shape, generator=generator("proof"))
-    made = Trial(
+    setup = TrialSetup(
         network=net,
         config=Config(),
         target=target,
-        device=torch.device("cpu"),
         rng=generator(0, "method"),
         history=History(),
         ledger=Ledger(Budget(1e6, "dense_epochs", TRAINING * macs * len(digits.train)), 0.9),
@@ -80,15 +81,42 @@ def trial(digits: Data) -> Iterator[Trial]:
         precision="float32",
         seed=0,
         data=digits.for_method(),
-        engine=Surgery(net, shape, track.prunable, macs, params, target, inputs),
+        prunable=track.prunable,
+        dense_macs=macs,
+        dense_params=params,
+        proof_inputs=inputs,
         observers=(),
-        reinitialise=lambda net: None,
+        initialise=lambda net: None,
         recorded_widths=lambda run: {},
         initial=net.state_dict,
     )
-    made.begin()
+    made = Trial(setup)
+    begin(made)
     yield made
-    made.guard.disarm()
+    calls_of(made).guard.disarm()
+
+
+@pytest.fixture
+def turns() -> Callable[..., list[float | None]]:
+    """`turns(first, second, ..., rounds=3)`: each call's shortest seconds, made in turns; None for one that fails."""
+
+    def run(*calls: Callable[[], object], rounds: int = 3) -> list[float | None]:
+        best: list[float | None] = [float("inf")] * len(calls)
+        for _ in range(rounds):
+            for place, call in enumerate(calls):
+                shortest = best[place]
+                if shortest is None:
+                    continue
+                begun = time.perf_counter()
+                try:
+                    call()
+                except Exception:  # a rival may fail in any way on a network that it does not know
+                    best[place] = None
+                else:
+                    best[place] = min(shortest, time.perf_counter() - begun)
+        return best
+
+    return run
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ import pytest
 
 from bench.journal.files import FileJournal
 from bench.training.trainer import Trainer
+from bench.trial.phases import calls_of
 from bench.trial.trial import Trial
 
 
@@ -48,7 +49,7 @@ def journaled(
 
     def make(head: dict[str, Any] | None = None, **options: Any) -> Trial:
         trial = make_trial(**options)
-        trial.journal = FileJournal(tmp_path / "journal", head or {"code": "a"})
+        calls_of(trial).journal = FileJournal(tmp_path / "journal", head or {"code": "a"})
         return trial
 
     return make

@@ -16,7 +16,7 @@ from bench.errors import StoreError
 from bench.journal.codec import decode, encode, read_state, write_state
 from bench.journal.protocol import State
 from bench.measure.accuracy import Accuracy
-from bench.trial.method import Epoch, History
+from bench.training.hooks import Epoch, History, Observation
 
 DTYPES = (
     torch.float64, torch.float32, torch.bfloat16, torch.float16, torch.int64, torch.int32, torch.int16, torch.int8,
@@ -53,10 +53,12 @@ def test_a_tensor_with_other_strides_or_a_gradient_comes_back_with_its_values() 
 
 
 def test_histories_and_accuracies_come_back_whole() -> None:
-    history = History((Epoch(0.5, 1.25, 0.01, {"norms": {"conv1": torch.arange(3.0)}}), Epoch(1.0, 0.75, 0.0)))
+    seen = Observation(0.5, {"norms": {"conv1": torch.arange(3.0)}})
+    history = History((Epoch(0.5, 1.25, 0.01), Epoch(1.0, 0.75, 0.0)), (seen,))
     back = through_json(history)
     assert [(e.epochs, e.train_loss, e.learning_rate) for e in back.epochs] == [(0.5, 1.25, 0.01), (1.0, 0.75, 0.0)]
-    assert same_bits(back.epochs[0].observed["norms"]["conv1"], torch.arange(3.0))
+    assert back.observations[0].epochs == 0.5
+    assert same_bits(back.observations[0].observed["norms"]["conv1"], torch.arange(3.0))
     assert through_json(Accuracy(0.9, None, 0.25, 100)) == Accuracy(0.9, None, 0.25, 100)
 
 
@@ -99,11 +101,12 @@ def test_what_cannot_be_written_down_is_refused_with_its_type(value: Any, said: 
         {"$tensor": 7},
         {"$accuracy": ["high", None, 0.1, 5]},
         {"$accuracy": [1, 2, 3]},
-        {"$history": [[1, 2, 3, "seen"]]},
-        {"$history": [[1, 2, 3, {"observer": [1]}]]},
-        {"$history": [["1", 2, 3, {}]]},
+        {"$history": [[[1, 2, 3, 4]], []]},
+        {"$history": [[], [[1, "seen"]]]},
+        {"$history": [[], [[1, {"observer": [1]}]]]},
+        {"$history": [[["1", 2, 3]], []]},
         {"$history": {"a": 1}},
-        {"$tensor": ["bool", [0], ""], "$history": []},
+        {"$tensor": ["bool", [0], ""], "$history": [[], []]},
     ],
     ids=lambda value: str(value)[:40],
 )

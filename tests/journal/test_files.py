@@ -16,6 +16,7 @@ from bench.errors import BenchError, BudgetSpent, SurgeryError
 from bench.journal.files import FileJournal, JournalRefused
 from bench.journal.protocol import Call
 from bench.measure.network import tensors_sha256
+from bench.trial.phases import calls_of
 from bench.trial.trial import Trial
 
 Journaled = Callable[..., Trial]
@@ -34,7 +35,7 @@ def method(trial: Trial) -> list[Any]:
         trial.surgery.remove({"conv1": torch.tensor([99])})
     seen.append(trial.train(epochs=0.5).epochs[-1].train_loss)
     spent = {name: (p.steps, p.images_forward, p.macs) for name, p in trial.ledger.phases.items()}
-    return [*seen, spent, trial.curve, tensors_sha256(trial.network.state_dict())]
+    return [*seen, spent, calls_of(trial).curve, tensors_sha256(trial.network.state_dict())]
 
 
 def test_a_replayed_method_sees_and_leaves_the_same_and_runs_nothing(
@@ -42,12 +43,12 @@ def test_a_replayed_method_sees_and_leaves_the_same_and_runs_nothing(
 ) -> None:
     plain, first = method(make_trial()), method(journaled())
     assert first == plain
-    monkeypatch.setattr(Trial, "_train", None)
-    monkeypatch.setattr("bench.trial.trial.measure_accuracy", None)
+    monkeypatch.setattr("bench.trial.training.Training.run", None)
+    monkeypatch.setattr("bench.trial.passes.measure_accuracy", None)
     again = journaled()
     assert method(again) == plain
-    assert isinstance(again.journal, FileJournal)
-    assert again.journal.replayed == len(Path(again.journal._calls).read_bytes().splitlines())
+    assert isinstance(calls_of(again).journal, FileJournal)
+    assert calls_of(again).journal.replayed == len(Path(calls_of(again).journal._calls).read_bytes().splitlines())
 
 
 @pytest.mark.parametrize("calls", range(1, 12, 2))
@@ -57,7 +58,7 @@ def test_whatever_number_of_calls_was_kept_the_rest_is_done_to_the_same_end(
     expected = method(make_trial())
     # a kill leaves the optimiser of the last kept training: begin with a run that ends behind `calls` calls
     trial = journaled()
-    real, number = trial.journal.call, 0
+    real, number = calls_of(trial).journal.call, 0
 
     def counted(*arguments: Any) -> Any:
         nonlocal number
@@ -66,7 +67,7 @@ def test_whatever_number_of_calls_was_kept_the_rest_is_done_to_the_same_end(
             raise KeyboardInterrupt
         return real(*arguments)
 
-    trial.journal.call = counted  # type: ignore[method-assign]
+    calls_of(trial).journal.call = counted  # type: ignore[method-assign]
     try:
         method(trial)
     except KeyboardInterrupt:
@@ -93,8 +94,8 @@ def test_a_truncated_last_line_is_cut_off_and_its_call_done_again(journaled: Jou
         calls.write_bytes(content[:-cut])
         trial = journaled()
         assert calls.read_bytes() == content[: -len(last)]
-        assert isinstance(trial.journal, FileJournal)
-        assert trial.journal._entries[-1]["name"] == "remove"
+        assert isinstance(calls_of(trial).journal, FileJournal)
+        assert calls_of(trial).journal._entries[-1]["name"] == "remove"
 
 
 @pytest.mark.parametrize("number", [1, 3])
@@ -154,7 +155,7 @@ def test_a_value_that_cannot_be_kept_is_refused_with_its_call_and_ends_the_run(
 ) -> None:
     trial = journaled()
     with pytest.raises(BenchError, match=f"call 4, probe: its value cannot be kept: .*{said}"):
-        trial.journal.call(Call(4, "probe", ""), trial.state, lambda: value)
+        calls_of(trial).journal.call(Call(4, "probe", ""), calls_of(trial).state, lambda: value)
     with pytest.raises(BenchError, match="the call before evaluate ended with BenchError"):
         trial.evaluate(images=8)
 

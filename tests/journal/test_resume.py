@@ -1,6 +1,6 @@
 """A training call that is taken up again goes on to the same bits: hooks, generators, masks and optimiser."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,13 +8,15 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from bench import ChannelGroup, Observer
 from bench.errors import BenchError
 from bench.journal.codec import read_state, write_state
 from bench.journal.protocol import JournalRefused, State
 from bench.journal.training_state import optimiser_tensors, put_optimiser
 from bench.measure.network import tensors_sha256
+from bench.training.hooks import Hook, Step
 from bench.training.optimiser import Optimiser
-from bench.trial.method import Hook, Step
+from bench.trial.phases import calls_of
 from bench.trial.trial import Trial
 
 Journaled = Callable[..., Trial]
@@ -42,6 +44,16 @@ class Counting(Hook):
         self.steps, self.mean, self.drawn = state["steps"], state["mean"], state["inner"]["drawn"]
 
 
+class Rows(Observer):
+    """A value a channel."""
+
+    name = "rows"
+
+    def observe(self, network: nn.Module, groups: Sequence[ChannelGroup]) -> Mapping[str, Tensor]:
+        """The l1 norms."""
+        return {group.name: group.norms().detach() for group in groups}
+
+
 class Dropping(nn.Sequential):
     """A small network that draws from the global generator in training."""
 
@@ -52,13 +64,13 @@ class Dropping(nn.Sequential):
 def left(trial: Trial, *more: Any) -> tuple[Any, ...]:
     """All that a run leaves, for comparison: weights, masks, optimiser, ledger, curve, the method's generator."""
     masks = trial.surgery.weights.state_dict()
-    momenta = optimiser_tensors(trial.optimiser)
+    momenta = optimiser_tensors(calls_of(trial).optimiser)
     return (
         tensors_sha256(trial.network.state_dict()),
         tensors_sha256(masks),
         tensors_sha256(momenta),
         {name: (p.steps, p.images_forward, p.images_trained, p.macs) for name, p in trial.ledger.phases.items()},
-        trial.curve,
+        calls_of(trial).curve,
         torch.rand(3, generator=trial.rng).tolist(),
         *more,
     )
@@ -104,6 +116,25 @@ def test_gradients_snapshots_and_rewinding_replay_to_the_same_bits(
     assert method(journaled()) == expected
 
 
+@pytest.mark.parametrize("step", [2, 4, 7, 9])
+def test_what_observers_saw_of_a_killed_training_is_whole_and_nothing_twice(
+    journaled: Journaled, make_trial: Callable[..., Trial], killed_at: KilledAt, step: int
+) -> None:
+    def method(trial: Trial) -> list[Any]:
+        trial.train(epochs=1.0)
+        trial.surgery.remove({"conv1": torch.tensor([0, 2, 5])})
+        trial.train(epochs=0.9)
+        return [(seen.epochs, seen.observed["rows"]["conv1"].tolist()) for seen in trial.history.observations]
+
+    expected = method(make_trial(observers=[Rows()]))
+    assert len(expected) == 10
+    assert all(len(rows) == 3 for _, rows in expected)
+    with killed_at(step):
+        method(journaled(observers=[Rows()]))
+    assert method(journaled(observers=[Rows()])) == expected
+    assert method(journaled(observers=[Rows()])) == expected
+
+
 def test_gradients_whose_file_is_gone_are_refused(journaled: Journaled, tmp_path: Path) -> None:
     journaled().gradients(20)
     (tmp_path / "journal" / "value-00000.safetensors").unlink()
@@ -136,8 +167,8 @@ def test_a_training_killed_before_or_after_a_removal_goes_on_with_the_sliced_opt
 ) -> None:
     def method(trial: Trial) -> tuple[Any, ...]:
         trial.network.to(memory_format=torch.channels_last)
-        trial.guard.disarm()
-        trial.guard.arm()
+        calls_of(trial).guard.disarm()
+        calls_of(trial).guard.arm()
         trial.train(epochs=1.5)
         trial.surgery.remove(trial.surgery.fit())
         trial.train(epochs=1.5)
@@ -274,11 +305,12 @@ def test_a_hook_that_could_not_be_resumed_is_refused_before_the_first_step(
 @pytest.mark.parametrize(
     "change",
     [
-        {"at": [1, 2, 3.0, 4, 5]},
-        {"at": ["1", 1, 0.1, 1, 1, 0.1]},
-        {"at": [10**400, 1, 0.1, 1, 1, 0.1]},
-        {"at": [1, 1, 0.1, -1, 1, 0.1]},
-        {"epochs": 5},
+        {"at": [1, 2, 3.0, 4, 5, 6.0]},
+        {"at": ["1", 1, 0.1, 1, 1, 0.1, 0]},
+        {"at": [10**400, 1, 0.1, 1, 1, 0.1, 0]},
+        {"at": [1, 1, 0.1, -1, 1, 0.1, 0]},
+        {"at": [1, 1, 0.1, 1, 1, 0.1, -1]},
+        {"history": 5},
         {"hooks": [{}]},
         {"random": {"python": [3, [2**70] * 625, None], "numpy": []}},
         {"random": {"python": [3, [1], None], "numpy": ["MT19937", [2**40], 1, 0, 0.0]}},

@@ -13,6 +13,7 @@ from bench.methods.grasp import GraSP, GraSPConfig
 from bench.methods.imp import IMP, IMPConfig, round_ratios, rounds_for
 from bench.methods.synflow import SynFlow, SynFlowConfig, flow_scores
 from bench.methods.taylor import Taylor, TaylorConfig, first_to_go, importance
+from bench.trial.phases import calls_of
 
 Make = Callable[..., Trial]
 
@@ -122,13 +123,13 @@ def test_synflow_cuts_along_an_exponential_schedule_and_leaves_no_layer_empty(ma
 def test_grasp_keeps_what_the_gradient_needs(make_trial: Make) -> None:
     trial = make_trial(target="params=0.5")
     trial.config = GraSPConfig(images_per_class=4)
-    images, labels = next(iter(trial.data.plain_training_batches(16)))
+    images, labels = next(iter(trial._passes.data.plain_training_batches(16)))
     network = nn.Sequential()
     network.add_module("net", trial.network)
     GraSP().prune(trial)
     masks = trial.surgery.weights.masks
     # the same by plain autograd, with the batch's statistics
-    trial.guard.disarm()
+    calls_of(trial).guard.disarm()
     trial.network.train()
     named = dict(trial.network.named_parameters())
     loss = functional.cross_entropy(trial.network(images) / 200, labels)

@@ -113,7 +113,7 @@ def test_without_pairs_the_loss_is_cross_entropy(make_trial: Callable[..., Trial
 def pruned(trial: Trial, **settings: Any) -> list[tuple[str, Any]]:
     """Runs the method; its calls of `train` (with the loss) and `remove` (with the widths), in order."""
     trial.config = HBFPConfig(**settings)
-    trial.observers = [FilterNorms()]
+    trial._training.observers = [FilterNorms()]
     calls: list[tuple[str, Any]] = []
     train, remove = trial.train, trial.surgery.remove
 

@@ -18,6 +18,7 @@ from bench.methods._attention import attention_scores
 from bench.methods._dqn import Agent, Observations
 from bench.methods._sweeps import Action, Pruning, actions_of, filters_left, l1_scores, reward_of
 from bench.methods.id_rl import IDRL, IDRLConfig, subset_dimensions
+from bench.trial.phases import calls_of, settle
 
 Make = Callable[..., Trial]
 FEW: dict[str, Any] = {"decisions": 3, "images": 40, "updates": 2}
@@ -129,17 +130,17 @@ def test_sweeps_are_evenly_spaced_from_the_warmup_to_the_last() -> None:
 def test_attention_is_of_what_a_channel_passes_on(make_trial: Make) -> None:
     trial = make_trial()
     with torch.no_grad():
-        trial.guard.disarm()
+        calls_of(trial).guard.disarm()
         trial.network.bn1.weight.copy_(torch.tensor([1.0, 2, 3, 4, 5, 6, 7, 8]))
         trial.network.bn1.bias[7] = -1000.0  # ReLU lets nothing of it through
-        trial.guard.arm()
+        calls_of(trial).guard.arm()
     scores = attention_scores(trial, trial.surgery.groups, 20, 2.0)
     assert scores["conv1"].argmin() == 7
     assert scores["conv1"][7] == 0.0
     assert scores["conv1"].norm() == pytest.approx(1.0)
-    trial.settle()
+    settle(trial)
     with torch.no_grad():
-        images, _ = next(trial.data.plain_training_batches(images=20))
+        images, _ = next(trial._passes.data.plain_training_batches(images=20))
         maps = trial.network.bn1(trial.network.conv1(images)).relu()
     energy = maps.square().sum((2, 3)).mean(0)
     torch.testing.assert_close(scores["conv1"], energy / energy.norm())
@@ -167,9 +168,9 @@ def test_tied_layers_are_ranked_by_the_sum_over_them(make_trial: Make) -> None:
     norms = (network.stem.weight.abs().flatten(1).sum(1) + network.inner.weight.abs().flatten(1).sum(1)).detach()
     torch.testing.assert_close(l1_scores([group])["stem"], norms)
     found = attention_scores(trial, [group], 16, 1.0)["stem"]
-    trial.settle()
+    settle(trial)
     with torch.no_grad():
-        images, _ = next(trial.data.plain_training_batches(images=16))
+        images, _ = next(trial._passes.data.plain_training_batches(images=16))
         stem = network.stem(images).relu()
         rows = [each.relu().sum((2, 3)).mean(0) for each in (stem, network.inner(stem))]
     torch.testing.assert_close(found, sum(row / row.norm() for row in rows))
@@ -227,7 +228,7 @@ def test_each_layers_decision_gets_its_sweeps_reward(make_trial: Make) -> None:
     assert [actions for actions, _, _ in agent.remembered] == [[3, 1]] * 3
     assert [ended for _, _, ended in agent.remembered] == [False, False, True]
     assert agent.updates == [2, 2, 2]
-    logged = [point.values["reward"] for point in trial.curve if "reward" in point.values]
+    logged = [point.values["reward"] for point in calls_of(trial).curve if "reward" in point.values]
     assert logged == [reward for _, reward, _ in agent.remembered]
     # what follows a sweep is what is seen at the first layer of the next one
     assert np.array_equal(agent.followed[0], agent.seen[2]) and np.array_equal(agent.followed[1], agent.seen[4])
@@ -325,7 +326,7 @@ def test_both_ways_of_averaging_are_reported_with_both_dimensions(make_trial: Ma
     trial = make_trial(target="macs=0.5")
     trial.config = IDRLConfig(**FEW)
     IDRL().prune(trial)
-    last = trial.curve[-1].values
+    last = calls_of(trial).curve[-1].values
     conv1, conv2 = (group.width for group in trial.surgery.groups)
     assert last["filters_removed_total"] == pytest.approx(1 - (conv1 + conv2) / 14)
     assert last["filters_removed_mean_of_layers"] == pytest.approx(1 - (conv1 / 8 + conv2 / 6) / 2)
@@ -361,7 +362,7 @@ def test_a_pretrained_agent_practises_on_the_subsets_and_pays_for_it(make_trial:
     assert seen == [(0.25, 4), (0.25, 2)]  # there are no ten classes
     assert trial.ledger.spent == pytest.approx(12.0, abs=0.5)
     assert trial.surgery.ratio() == pytest.approx(0.5, abs=0.07)
-    spent = [point.spent for point in trial.curve if point.phase == "prune"]
+    spent = [point.spent for point in calls_of(trial).curve if point.phase == "prune"]
     assert min(spent) > 4.5  # both practices are behind the first point of the run's own curve
 
 

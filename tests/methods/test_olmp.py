@@ -13,6 +13,7 @@ from bench import Hook, Record, Step, Trial, UsageError
 from bench.methods import olmp
 from bench.methods._ncs import Found
 from bench.methods.olmp import INFEASIBLE, OLMP, Adjusting, Layer, OLMPConfig, felt, reference_layers
+from bench.trial.phases import finetune
 
 Make = Callable[..., Trial]
 LAYERS = {"conv1": ("conv1.weight",), "conv2": ("conv2.weight",), "fc": ("fc.weight", "fc.bias")}
@@ -129,7 +130,7 @@ def test_masks_are_frozen_after_adjusting(make_trial: Make) -> None:
     OLMP().prune(trial)
     masks = trial.surgery.weights.masks
     before = trial.network.conv2.weight.detach().clone()
-    trial.finetune()
+    finetune(trial)
     assert all(torch.equal(masks[name], mask) for name, mask in trial.surgery.weights.masks.items())
     assert trial.ledger.phases["finetune"].images_trained > 0
     gone = ~masks["conv2.weight"]
@@ -274,7 +275,7 @@ def test_a_wanted_size_is_met(make_trial: Make, ratio: float) -> None:
     trial.train(epochs=1)  # normalisation's biases begin at 0
     trial.config = OLMPConfig()
     OLMP().prune(trial)
-    trial.finetune()
+    finetune(trial)
     trial.surgery.weights.apply_()
     nonzero = sum(int(parameter.count_nonzero()) for parameter in trial.network.parameters())
     assert nonzero == pytest.approx(ratio * trial.surgery.params, rel=0.02, abs=1)

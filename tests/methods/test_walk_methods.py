@@ -14,6 +14,7 @@ from bench.methods.accuracy_rl import AccuracyRL
 from bench.methods.cluster_rl import ClusterRL
 from bench.methods.entropy_rl import EntropyRL
 from bench.methods.random_search import RandomSearch
+from bench.trial.phases import calls_of
 
 Make = Callable[..., Trial]
 METHODS = (AccuracyRL, EntropyRL, RandomSearch, ClusterRL)
@@ -35,7 +36,7 @@ def pruned(method: type[Method], trial: Trial, **settings: Any) -> dict[str, lis
 
 
 def walks(trial: Trial) -> list[float]:
-    return [point.values["reward"] for point in trial.curve if "reward" in point.values]  # type: ignore[misc]
+    return [point.values["reward"] for point in calls_of(trial).curve if "reward" in point.values]  # type: ignore[misc]
 
 
 # -- what sets them apart -----------------------------------------------------------------------------------------
@@ -143,7 +144,7 @@ def test_the_seed_fixes_everything_and_global_generators_are_left_alone(make_tri
 def test_the_best_walk_is_what_goes_and_the_curve_shows_the_search(make_trial: Make, method: type[Method]) -> None:
     trial = make_trial(budget=20.0)
     pruned(method, trial, episodes=12, room=12, agent="uniform")
-    points = [point.values for point in trial.curve if "reward" in point.values]
+    points = [point.values for point in calls_of(trial).curve if "reward" in point.values]
     assert [point["episode"] for point in points] == [1.0 + i for i in range(len(points))]
     rewards = walks(trial)
     assert [point["best"] for point in points] == [max(rewards[: i + 1]) for i in range(len(rewards))]

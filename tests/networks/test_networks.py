@@ -22,6 +22,7 @@ BUILT_IN = (
     "resnet110",
     "vgg16",
     "vgg19",
+    "vit-tiny32",
 )
 
 
@@ -61,6 +62,8 @@ def test_the_built_in_networks_are_found_and_described() -> None:
         ("resnet110", 253_149_824, 1_730_714),
         ("alexnet", 714_188_480, 61_100_840),
         ("resnet50", 4_089_184_256, 25_557_032),
+        # 64 patches of 3*16, then 65 tokens: 3+1 products of 64x64 and two of 64x128, and QK^T and AV; head 64*10
+        ("vit-tiny32", 64 * 64 * 48 + 6 * (65 * (4 * 64 + 2 * 128) * 64 + 2 * 65 * 65 * 64) + 640, 208_970),
     ],
 )
 def test_size_by_the_book(name: str, macs: int, params: int) -> None:
@@ -70,7 +73,7 @@ def test_size_by_the_book(name: str, macs: int, params: int) -> None:
     assert sum(p.numel() for p in built.parameters()) == params
 
 
-@pytest.mark.parametrize("name", ["lenet300", "lenet5", "mobilenetv2", "resnet20", "resnet50", "vgg16"])
+@pytest.mark.parametrize("name", ["lenet300", "lenet5", "mobilenetv2", "resnet20", "resnet50", "vgg16", "vit-tiny32"])
 def test_the_seed_alone_decides_the_weights(name: str) -> None:
     found = network(name)
     torch.manual_seed(3)

@@ -9,8 +9,9 @@ import pytest
 from pydantic import Field
 
 from bench import Config, Method, Trial, UsageError
-from bench.runner.jobs import Asked, Job, make_plan, method_classes, shard
+from bench.runner.jobs import Asked, Job, make_plan, shard
 from bench.runner.jobs import plan as whole_plan
+from bench.trial.methods import method_classes
 
 
 class SettingsOfEveryKind(Config):

@@ -97,7 +97,7 @@ class Reseeding(Method):
 
     def prune(self, trial: Trial) -> None:
         """What is drawn from `trial.rng` must not depend on the reseeding."""
-        torch.manual_seed(len(trial.curve) + int(torch.randint(1000, ())))
+        torch.manual_seed(len(trial.history.epochs) + int(torch.randint(1000, ())))
         lots = {group.name: torch.rand(group.width, generator=trial.rng) for group in trial.surgery.groups}
         trial.train(epochs=0.2)
         trial.surgery.remove(trial.surgery.fit(lots))
@@ -232,7 +232,9 @@ def test_a_method_never_holds_a_test_image(run: Run) -> None:
         reference = "a toy"
 
         def prune(self, trial: Trial) -> None:
-            sizes.extend([len(trial.data.test), len(trial.data.validation), len(trial.data.train)])
+            sizes.extend(
+                [len(trial._passes.data.test), len(trial._passes.data.validation), len(trial._passes.data.train)]
+            )
 
     run(Curious)
     assert sizes == [0, 200, 1197]

@@ -1,10 +1,16 @@
 """Small networks, one for each way in which channels travel, and helpers that several tests share."""
 
+import copy
 from collections.abc import Callable, Iterator
 
 import pytest
 import torch
 from torch import nn
+
+from bench.measure.macs import count_macs
+from bench.surgery import Groups, masked, remove
+from bench.surgery.rehearsal import steady
+from bench.surgery.trace import trace_groups
 
 SHAPE = (3, 8, 8)
 
@@ -149,6 +155,39 @@ def random_keep() -> Callable[..., dict[str, torch.Tensor]]:
         }
 
     return random_keep
+
+
+@pytest.fixture
+def prune_and_check(random_keep) -> Callable[..., Groups]:
+    """Removes random channels several times; each time masked equals removed in both modes, and the cost is exact."""
+
+    def outputs(network: nn.Module, inputs: torch.Tensor, training: bool) -> list[torch.Tensor]:
+        with torch.no_grad(), steady():
+            given = copy.deepcopy(network).double().train(training)(inputs.double())
+        return list(given) if isinstance(given, tuple) else [given]
+
+    def prune_and_check(network, shape, prunable=None, times=3, seed=0, modes=(False, True)) -> Groups:
+        inputs = torch.randn(3, *shape, generator=torch.Generator().manual_seed(seed))
+        modules = dict(network.named_modules())
+        groups = trace_groups(network, shape, prunable)
+        for turn in range(times):
+            keep = random_keep(groups, seed * 100 + turn)
+            with masked(network, groups, keep):
+                expected = [outputs(network, inputs, mode) for mode in modes]
+            removal = remove(network, groups, keep, inputs)
+            groups = removal.groups
+            for mode, before in zip(modes, expected, strict=True):
+                for a, b in zip(before, outputs(network, inputs, mode), strict=True):
+                    assert float((a - b).abs().max()) <= 1e-6 * float(a.max() - a.min() + 1e-6)
+            assert groups.widths == {name: len(kept) for name, kept in keep.items()}
+            assert groups.cost.macs(groups.widths) == count_macs(network, shape).total
+            assert groups.cost.params(groups.widths) == sum(p.numel() for p in network.parameters())
+        assert dict(network.named_modules()) == modules
+        given = network.train()(torch.randn(4, *shape))
+        sum(each.sum() for each in (given if isinstance(given, tuple) else [given])).backward()
+        return groups
+
+    return prune_and_check
 
 
 @pytest.fixture

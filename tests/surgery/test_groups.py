@@ -137,6 +137,7 @@ def test_tracing_leaves_no_trace(build):
         trace_groups(network, SHAPE)
     assert calls == []
     assert len(network.conv1._forward_hooks) == 1
+    assert not any("_bench" in name for tensor in network.parameters() for name in vars(tensor))
     assert torch.equal(torch.get_rng_state(), state)
     assert versions == [parameter._version for parameter in network.parameters()]
     assert all(torch.equal(before[name], tensor) for name, tensor in network.state_dict().items())
@@ -214,62 +215,77 @@ class Scale(nn.Module):
         return x * self.scale
 
 
+class Gate(nn.Module):
+    def forward(self, x):
+        a, b = x.chunk(2, 1)
+        return torch.cat([a.relu(), b.tanh()], 1)
+
+
 @pytest.mark.parametrize(
     ("middle", "reason"),
     [
-        (nn.GroupNorm(4, 8), "GroupNorm"),
-        (nn.InstanceNorm2d(8, affine=True), "InstanceNorm2d"),
-        (nn.Conv2d(8, 8, 3, padding=1, groups=2), "grouped convolution middle"),
-        (nn.Conv2d(8, 16, 3, padding=1, groups=8), "grouped convolution middle"),
-        (nn.ConvTranspose2d(8, 8, 3, padding=1), "ConvTranspose2d middle"),
+        (nn.GroupNorm(1, 8), "middle.*not the same without a channel as with a zero"),
         (nn.LocalResponseNorm(3), "."),
         (nn.Softmax2d(), "not the same as zeroing"),
-        (Shuffle(), "."),
-        (Halves(), "tied|split"),
-        (Slices(), "."),
-        (OwnSum(), "."),
-        (MinusMean(), "not the same as zeroing"),
+        (OwnSum(), "cut at a fixed place in middle"),
+        (Slices(), "cut at a fixed place in middle"),
+        (MinusMean(), "mean over its channels in middle.*not the same as zeroing"),
         (Written(), "forward fails at another width"),
-        (Scale(), "middle.scale"),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, nn.Module) else "",
 )
 def test_groups_that_cannot_be_removed_are_left_out_with_the_reason(middle, reason):
-    network = Sandwich(middle)
-    network.conv2 = nn.Conv2d(middle(torch.zeros(1, 8, 8, 8)).shape[1], 5, 3, padding=1)
-    groups = trace_groups(network, SHAPE)
-    assert "conv0" in groups.widths
-    assert "conv2" in groups.widths
-    assert "conv1" not in groups.widths
+    groups = trace_groups(Sandwich(middle), SHAPE)
+    assert set(groups.widths) == {"conv0", "conv2"}
     (left_out,) = [out for out in groups.left_out if out.name == "conv1"]
     assert re.search(reason, left_out.reason)
 
 
-def test_shared_weights_are_left_out():
+@pytest.mark.parametrize(
+    ("middle", "width"),
+    [
+        (nn.GroupNorm(4, 8), 4),  # whole norm groups of two channels
+        (nn.GroupNorm(4, 8, affine=False), 4),
+        (nn.InstanceNorm2d(8), 8),
+        (nn.InstanceNorm2d(8, affine=True), 8),
+        (nn.Conv2d(8, 8, 3, padding=1, groups=2), 4),  # the same share of both groups
+        (nn.Conv2d(8, 16, 3, padding=1, groups=8), 8),  # a channel with both its filters
+        (nn.ConvTranspose2d(8, 8, 3, padding=1), 8),
+        (nn.ConvTranspose2d(8, 8, 3, padding=1, groups=2), 4),
+        (nn.ConvTranspose2d(8, 16, 3, padding=1, groups=8), 8),
+        (nn.Conv2d(8, 4, 3, padding=1, groups=4), 4),  # two channels with the filter that reads them
+        (nn.ConvTranspose2d(8, 4, 3, padding=1, groups=4), 4),
+        (Shuffle(), 4),
+        (nn.ChannelShuffle(2), 4),
+        (Halves(), 4),
+        (Scale(), 8),
+        (Gate(), 4),
+        (nn.Sequential(nn.Conv2d(8, 8, 1), nn.GLU(1)), 8),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, nn.Module) else "",
+)
+def test_channels_go_in_the_units_that_the_middle_allows(middle, width, prune_and_check):
+    network = Sandwich(middle)
+    network.conv2 = nn.Conv2d(middle(torch.zeros(1, 8, 8, 8)).shape[1], 5, 3, padding=1)
+    assert trace_groups(network, SHAPE).widths["conv1"] == width
+    prune_and_check(network, SHAPE)
+
+
+def test_weights_that_two_layers_share_tie_them(prune_and_check):
     middle = nn.Sequential(nn.Conv2d(8, 8, 3, padding=1), nn.Conv2d(8, 8, 3, padding=1))
     middle[1].weight = middle[0].weight
-    groups = trace_groups(Sandwich(middle), SHAPE)
-    assert set(groups.widths) == {"conv0", "conv2"}
-    assert len(groups.left_out) == 3
-    assert all("shared" in out.reason for out in groups.left_out)
+    network = Sandwich(middle)
+    assert trace_groups(network, SHAPE)["conv1"].layers == ("conv1", "middle.0")
+    prune_and_check(network, SHAPE)
+    assert middle[1].weight is middle[0].weight
 
 
 def test_a_network_without_groups_is_refused_with_reasons():
     network = nn.Sequential(
-        nn.Conv2d(3, 8, 3), nn.GroupNorm(2, 8), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 2)
+        nn.Conv2d(3, 8, 3), nn.GroupNorm(1, 8), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 2)
     )
-    with pytest.raises(NotPrunable, match=r"0: it goes through the GroupNorm 1.*unstructured"):
+    with pytest.raises(NotPrunable, match=r"0: 1 \(GroupNorm\) normalises over all its channels.*unstructured"):
         trace_groups(network, SHAPE)
-
-
-def test_a_network_that_torch_pruning_cannot_trace_is_refused():
-    class Gate(nn.Module):
-        def forward(self, x):
-            a, b = x.chunk(2, 1)
-            return torch.cat([a.relu(), b.tanh()], 1)
-
-    with pytest.raises(NotPrunable, match=r"torch-pruning cannot trace Sandwich \(TypeError"):
-        trace_groups(Sandwich(Gate()), SHAPE)
 
 
 def test_hidden_outputs_are_not_offered():

@@ -51,7 +51,7 @@ def test_a_journaled_removal_is_repeated_without_proof(make):
     first, second = make(), make()
     keep = first.fit()
     assert first.remove(keep).proof is not None
-    assert second.remove(keep, proven=True).proof is None
+    assert second.remove_unproven(keep).proof is None
     pairs = zip(first.network.state_dict().values(), second.network.state_dict().values(), strict=True)
     assert all(torch.equal(a, b) for a, b in pairs)
 

@@ -6,9 +6,9 @@ from torch import Tensor, nn
 
 from bench.data.splits import Data
 from bench.specs.track import Recipe
+from bench.training.hooks import Epoch
 from bench.training.optimiser import Optimiser
 from bench.training.trainer import Allowance, Diverged, Trainer, learning_rate
-from bench.trial.method import Epoch
 
 RECIPE = Recipe(learning_rate=0.1, batch_size=16, warmup=0.1)
 EPOCH = 96  # training images of `patterns`, six steps of 16

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from bench import BudgetSpent, Hook, NotPrunable, Step, SurgeryError, Trial, UsageError
+from bench.trial.phases import calls_of
 
 MACS = 8 * 9 * 64 + 6 * 8 * 9 * 64 + 6 * 4  # of `Small`
 HALF = {"conv1": torch.tensor([0, 2, 4, 6]), "conv2": torch.tensor([1, 3, 5])}
@@ -60,7 +61,7 @@ def test_norms_are_live(make_trial: Make) -> None:
 def test_norm_scales_are_the_absolute_scales_of_the_groups_batchnorm(make_trial: Make) -> None:
     trial = make_trial()
     scale = torch.tensor([1.0, -2.0, 0.5, 3.0, 0.0, 1.0, 1.0, -1.0])
-    with trial.guard.opened():
+    with calls_of(trial).guard.opened():
         trial.network.bn1.weight.data.copy_(scale)
     group = trial.surgery.groups[0]
     assert torch.equal(group.norm_scales, scale.abs())
@@ -83,9 +84,9 @@ def expected_gradients(trial: Trial, images: int) -> dict[str, Tensor]:
     copy = Plain() if isinstance(trial.network, Plain) else type(trial.network)()
     copy.load_state_dict(trial.network.state_dict())
     copy.eval()
-    stored = trial.data.train
+    stored = trial._passes.data.train
     pixels, labels = stored.pixels[:images], stored.labels[:images]
-    value = functional.cross_entropy(copy(trial.data.normaliser(pixels)), labels)
+    value = functional.cross_entropy(copy(trial._passes.data.normaliser(pixels)), labels)
     found = torch.autograd.grad(value, list(copy.parameters()))
     return dict(zip((name for name, _ in copy.named_parameters()), found, strict=True))
 
@@ -136,11 +137,11 @@ def test_the_product_with_the_hessian_is_the_gradients_change_along_the_directio
     step = 1e-2
     moved = []
     for sign in (1, -1):
-        with trial.guard.opened(), torch.no_grad():
+        with calls_of(trial).guard.opened(), torch.no_grad():
             for name, parameter in trial.network.named_parameters():
                 parameter += sign * step * direction[name]
         moved.append(expected_gradients(trial, 32))
-        with trial.guard.opened(), torch.no_grad():
+        with calls_of(trial).guard.opened(), torch.no_grad():
             for name, parameter in trial.network.named_parameters():
                 parameter -= sign * step * direction[name]
     for name in direction:
@@ -150,7 +151,7 @@ def test_the_product_with_the_hessian_is_the_gradients_change_along_the_directio
 
 def test_synflow_saliencies_of_each_layer_sum_to_the_same_by_hand(make_trial: Make) -> None:
     trial = make_trial(Plain())
-    with trial.guard.opened():
+    with calls_of(trial).guard.opened():
         trial.network.conv.weight.data.fill_(-0.5)
         trial.network.fc.weight.data.fill_(2.0)
     found = trial.gradients(1, lambda _net, outputs, _labels: outputs.sum(), inputs="ones", absolute=True)
@@ -172,7 +173,7 @@ def test_masked_weights_have_the_gradient_that_they_would_gain(make_trial: Make)
     mask[0, 0] = False
     trial.surgery.weights.set({"fc.weight": mask})
     found = trial.gradients(32)
-    with trial.guard.opened(), torch.no_grad():
+    with calls_of(trial).guard.opened(), torch.no_grad():
         trial.network.fc.weight[0, 0] = 0
     wanted = expected_gradients(trial, 32)["fc.weight"]
     assert wanted[0, 0] != 0
@@ -218,7 +219,7 @@ def test_rewinding_gives_the_initial_weights_at_the_channels_that_are_left(make_
     assert torch.equal(now["conv1.weight"], first["conv1.weight"][[2, 6]])
     assert torch.equal(now["conv2.weight"], first["conv2.weight"][[1, 3, 5]][:, [2, 6]])
     assert torch.equal(now["bn1.running_var"], first["bn1.running_var"][[2, 6]])
-    assert trial.optimiser.state == {}
+    assert calls_of(trial).optimiser.state == {}
 
 
 def test_rewinding_to_a_snapshot_and_going_on_is_the_same_training(make_trial: Make) -> None:

@@ -12,6 +12,7 @@ from torch.optim.optimizer import _global_optimizer_pre_hooks
 
 from bench import Method, Record, Trial
 from bench.errors import GuardViolation
+from bench.trial.phases import calls_of, finetune, settle
 
 IMAGES = torch.zeros(2, 1, 8, 8)
 
@@ -77,7 +78,7 @@ def test_work_behind_the_trials_back_is_found_at_the_next_call_at_the_latest(
     with pytest.raises(GuardViolation, match=said) as caught:
         prune()
     assert "Use trial.train, trial.evaluate" in str(caught.value)
-    assert len(trial.guard.violations) == 1
+    assert len(calls_of(trial).guard.violations) == 1
 
 
 @pytest.mark.parametrize("what", FORBIDDEN)
@@ -86,7 +87,7 @@ def test_work_after_the_last_call_is_found_at_the_end(make_trial: Callable[..., 
 
     def prune() -> None:
         FORBIDDEN[what][0](trial)
-        trial.settle()
+        settle(trial)
 
     with pytest.raises(GuardViolation, match=FORBIDDEN[what][1]):
         prune()
@@ -102,7 +103,7 @@ def test_reading_and_computing_with_the_weights_is_fine(make_trial: Callable[...
     copy.deepcopy(trial.network)
     list(trial.network.named_parameters())
     trial.evaluate(images=1)
-    trial.settle()
+    settle(trial)
 
 
 def test_an_agents_own_network_and_optimiser_are_fine(make_trial: Callable[..., Trial]) -> None:
@@ -112,7 +113,7 @@ def test_an_agents_own_network_and_optimiser_are_fine(make_trial: Callable[..., 
     agent(torch.ones(5, 3)).sum().backward()
     optimizer.step()
     trial.evaluate(images=1)
-    trial.settle()
+    settle(trial)
 
 
 def test_the_trials_own_calls_are_fine(make_trial: Callable[..., Trial]) -> None:
@@ -123,9 +124,9 @@ def test_the_trials_own_calls_are_fine(make_trial: Callable[..., Trial]) -> None
     trial.probe(lambda seen: {name: value.mean() for name, value in seen.items()}, images=8)
     trial.surgery.remove(trial.surgery.fit())
     trial.train(epochs=1)
-    trial.finetune()
-    trial.settle()
-    assert trial.guard.violations == []
+    finetune(trial)
+    settle(trial)
+    assert calls_of(trial).guard.violations == []
 
 
 def test_a_change_inside_masked_is_found(make_trial: Callable[..., Trial]) -> None:
@@ -148,7 +149,7 @@ def test_nothing_is_left_on_the_network_or_on_optimisers_after(make_trial: Calla
     if found:
         change_data(trial)
     with contextlib.suppress(GuardViolation):
-        trial.settle()
+        settle(trial)
     assert len(_global_optimizer_pre_hooks) == before
     assert not any(module._forward_pre_hooks for module in trial.network.modules())
     trial.network(IMAGES)

@@ -16,6 +16,7 @@ from bench.errors import BudgetSpent, GuardViolation
 from bench.specs.track import Recipe
 from bench.training.batchnorm import collecting
 from bench.training.trainer import Diverged, learning_rate
+from bench.trial.phases import begin, calls_of, settle
 
 MACS = 8 * 9 * 64 + 6 * 8 * 9 * 64 + 6 * 4  # of `Small`
 NARROW = 4 * 9 * 64 + 3 * 4 * 9 * 64 + 3 * 4  # with 4 and 3 channels
@@ -119,10 +120,10 @@ def test_the_learning_rate_is_annealed_at_the_end_of_a_call_cut_short_or_not(mak
     assert rates[-1] < 0.05 * 0.05
 
 
-def test_a_training_call_gives_what_observers_saw_in_its_own_epochs(make_trial: Make) -> None:
+def test_a_training_call_gives_what_observers_saw_in_it(make_trial: Make) -> None:
     trial = make_trial(observers=[Means()])
     first, second = trial.train(epochs=2), trial.train(epochs=1)
-    assert [len(history.observed(Means)) for history in (first, second, trial.history)] == [2, 1, 3]
+    assert [len(history.observed(Means)) for history in (first, second, trial.history)] == [6, 5, 11]
     last = trial.surgery.groups[0].weight.detach().abs().mean()
     assert torch.equal(second.observed(Means)[-1]["conv1"], last)
 
@@ -177,7 +178,7 @@ def test_a_hook_draws_training_images_with_its_own_generator(make_trial: Make) -
     (first, labels), (again, _), (other, _) = drawn
     assert first.shape == (10, 1, 8, 8) and labels.shape == (10,)
     assert torch.equal(first, again) and not torch.equal(first, other)
-    train = trial.data.normaliser(trial.data.train.pixels)
+    train = trial._passes.data.normaliser(trial._passes.data.train.pixels)
     assert all(any(torch.equal(image, each) for each in train) for image in first)
 
 
@@ -288,14 +289,16 @@ def test_evaluation_is_charged_each_image_once_recalibration_included(make_trial
 
 def test_evaluation_sees_validation_images_only_and_a_trial_has_no_others(make_trial: Make) -> None:
     trial = make_trial()
-    assert len(trial.data.test) == 0
+    assert len(trial._passes.data.test) == 0
+    assert trial.surgery.macs == MACS  # counting runs the network's own hooks, too
     seen: list[Tensor] = []
+    assert trial.surgery.macs == MACS  # counted once, on a copy, which has the network's own hooks
     handle = trial.network.fc.register_forward_hook(lambda _module, _inputs, output: seen.append(output.detach()))
     found = trial.evaluate(recalibrate=False)
     handle.remove()
     outputs = torch.cat(seen)
-    right = (outputs.argmax(1) == trial.data.validation.labels).float().mean()
-    assert len(outputs) == len(trial.data.validation)
+    right = (outputs.argmax(1) == trial._passes.data.validation.labels).float().mean()
+    assert len(outputs) == len(trial._passes.data.validation)
     assert found.top1 == pytest.approx(float(right))
 
 
@@ -313,12 +316,12 @@ def test_recalibrated_accuracy_is_that_of_fresh_statistics(make_trial: Make) -> 
     trial = make_trial()
     trial.train(epochs=3)
     fresh = trial.evaluate(recalibrate=True)
-    trial.settle()
+    settle(trial)
     with torch.no_grad():
         with collecting(trial.network):
-            for images, _ in trial.data.plain_training_batches():
+            for images, _ in trial._passes.data.plain_training_batches():
                 trial.network(images)
-        images, labels = next(trial.data.validation_batches())
+        images, labels = next(trial._passes.data.validation_batches())
         loss = functional.cross_entropy(trial.network(images), labels)
     assert fresh.loss == pytest.approx(float(loss), rel=1e-5)
 
@@ -326,7 +329,7 @@ def test_recalibrated_accuracy_is_that_of_fresh_statistics(make_trial: Make) -> 
 def test_search_beyond_its_share_is_refused_and_costs_nothing(make_trial: Make) -> None:
     trial = make_trial(budget=1.0, search_share=0.1)  # 0.1 * 3 * 96 images forward
     trial.evaluate(images=20, recalibrate=False)
-    with pytest.raises(BudgetSpent, match=r"search's share of the budget is spent.*trial.ledger.search_left"):
+    with pytest.raises(BudgetSpent, match=r"search's share of the budget is spent.*trial.affordable"):
         trial.evaluate(images=9, recalibrate=False)
     with pytest.raises(BudgetSpent):
         trial.probe(lambda seen: {}, images=9)
@@ -343,9 +346,11 @@ def test_a_probe_averages_over_images_whatever_the_batches(make_trial: Make) -> 
         return {"mean": activations["fc"].mean(0)}
 
     found = trial.probe(reduce, images=40, at=["fc"])
-    trial.settle()
+    settle(trial)
     with torch.no_grad():
-        outputs = torch.cat([trial.network(images) for images, _ in trial.data.plain_training_batches(images=40)])
+        outputs = torch.cat(
+            [trial.network(images) for images, _ in trial._passes.data.plain_training_batches(images=40)]
+        )
     assert sum(seen) == 40
     torch.testing.assert_close(found["mean"], outputs.mean(0))
     assert counts(trial, "search") == (40, 0, 40 * MACS)
@@ -405,12 +410,12 @@ def test_what_is_logged_stands_on_the_curve_beside_what_was_spent(make_trial: Ma
     trial = make_trial()
     trial.train(epochs=2)
     trial.log(reward=0.25, entropy=3)
-    point = trial.curve[-1]
+    point = calls_of(trial).curve[-1]
     assert (point.phase, point.epoch, point.spent) == ("search", 2.0, pytest.approx(2.0))
     assert point.values == {"reward": 0.25, "entropy": 3.0}
-    assert [each.phase for each in trial.curve] == ["prune", "prune", "search"]
-    assert trial.curve[1].values["macs"] == MACS
-    assert 0 <= (trial.curve[1].values["top1_val"] or 0) <= 1
+    assert [each.phase for each in calls_of(trial).curve] == ["prune", "prune", "search"]
+    assert calls_of(trial).curve[1].values["macs"] == MACS
+    assert 0 <= (calls_of(trial).curve[1].values["top1_val"] or 0) <= 1
 
 
 # -- surgery ------------------------------------------------------------------------------------------------------
@@ -468,9 +473,9 @@ def test_a_removal_gives_what_the_mask_promised(make_trial: Make) -> None:
 def test_a_removal_slices_the_momentum_with_the_weights(make_trial: Make) -> None:
     trial = make_trial()
     trial.train(epochs=1)
-    before = trial.optimiser.state["conv2.weight"]["momentum_buffer"]
+    before = calls_of(trial).optimiser.state["conv2.weight"]["momentum_buffer"]
     trial.surgery.remove(HALF)
-    after = trial.optimiser.state["conv2.weight"]["momentum_buffer"]
+    after = calls_of(trial).optimiser.state["conv2.weight"]["momentum_buffer"]
     assert torch.equal(after, before[HALF["conv2"]][:, HALF["conv1"]])
     trial.train(epochs=1)
 
@@ -524,9 +529,9 @@ def test_the_seed_decides_the_order_of_training(make_trial: Make) -> None:
     made = []
     for seed in (1, 2):
         trial = make_trial(seed=seed)
-        trial.settle()
+        settle(trial)
         trial.network.load_state_dict(network)
-        trial.begin()
+        begin(trial)
         trial.train(epochs=1)
         made.append(tensors(trial))
     assert not equal(*made)
@@ -541,7 +546,7 @@ def test_the_time_of_the_methods_own_python_is_charged_to_it(make_trial: Make) -
     trial.evaluate(images=1)
     assert trial.ledger.phases["prune"].device_seconds >= 0.2
     time.sleep(0.1)
-    trial.settle()
+    settle(trial)
     assert trial.ledger.phases["prune"].device_seconds >= 0.3
     assert trial.ledger.spent == trial.ledger.total.device_seconds
 
@@ -557,16 +562,16 @@ def test_a_budget_in_seconds_that_is_spent_ends_training_and_search(make_trial: 
 
 def test_the_harness_own_looks_are_not_on_the_methods_clock(make_trial: Make, monkeypatch: Any) -> None:
     trial = make_trial(unit="device_seconds", budget=60.0)
-    look = trial._validate
+    look = trial._passes.look
 
     def slow() -> Any:
         time.sleep(0.5)
         return look()
 
-    monkeypatch.setattr(trial, "_validate", slow)
+    monkeypatch.setattr(trial._passes, "look", slow)
     begun = time.perf_counter()
     trial.train(epochs=1)
-    trial.settle()
+    settle(trial)
     assert trial.ledger.spent <= time.perf_counter() - begun - 0.5
 
 
@@ -624,10 +629,12 @@ def test_a_schedule_that_does_not_go_forward_is_refused(make_trial: Make, wrong:
 def test_training_images_are_those_that_are_stored_and_may_be_written_on(make_trial: Make) -> None:
     trial = make_trial()
     found, few = trial.training_images(), trial.training_images(10)
-    assert torch.equal(found.pixels, trial.data.train.pixels) and torch.equal(found.labels, trial.data.train.labels)
+    assert torch.equal(found.pixels, trial._passes.data.train.pixels) and torch.equal(
+        found.labels, trial._passes.data.train.labels
+    )
     assert torch.equal(few.pixels, found.pixels[:10]) and few.labels.shape == (10,)
     found.pixels.zero_()
-    assert trial.data.train.pixels.any()
+    assert trial._passes.data.train.pixels.any()
     assert trial.ledger.total.images_forward == 0
 
 
@@ -648,7 +655,7 @@ def test_practice_leaves_the_network_as_it_was_and_is_charged(make_trial: Make) 
     assert trial.surgery.macs == MACS
     assert counts(trial, "prune") == (0, EPOCH, 3 * EPOCH * MACS)
     assert counts(trial, "search") == (10, 0, 10 * NARROW)
-    assert trial.history.epochs == () and trial.curve == []
+    assert trial.history.epochs == () and calls_of(trial).curve == []
     assert len(trial.train(epochs=1).epochs) == 1
 
 
@@ -662,9 +669,9 @@ def test_practice_may_see_the_first_classes_only(make_trial: Make) -> None:
 
     with trial.practice(share=0.5, classes=2) as practice:
         practice.train(epochs=1, hooks=[Labels()])
-        assert counts(practice, "prune")[1] == int((trial.data.train.labels < 2).sum())
+        assert counts(practice, "prune")[1] == int((trial._passes.data.train.labels < 2).sum())
         assert practice.training_images().labels.unique().tolist() == [0, 1]
-        assert practice.evaluate().images == int((trial.data.validation.labels < 2).sum())
+        assert practice.evaluate().images == int((trial._passes.data.validation.labels < 2).sum())
     assert seen == {0, 1}
     trial.train(epochs=1, hooks=[Labels()])
     assert seen == {0, 1, 2, 3}
@@ -713,4 +720,4 @@ def test_work_behind_a_practices_back_is_found(make_trial: Make) -> None:
     trial = make_trial()
     with pytest.raises(GuardViolation), trial.practice(share=0.5) as practice, torch.no_grad():
         practice.network.fc.weight.add_(1.0)
-    assert len(trial.guard.violations) == 1
+    assert len(calls_of(trial).guard.violations) == 1

@@ -12,7 +12,8 @@ from typing import get_args, get_type_hints
 import bench
 from bench.checks.method.case import Case, CheckFailed
 from bench.runner.needs import NEEDS
-from bench.trial.method import Config, Method, Observer
+from bench.training.hooks import Observer
+from bench.trial.method import Config, Method
 
 __all__ = ["declarations", "importable", "observers", "public_names", "settings"]
 

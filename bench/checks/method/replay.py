@@ -29,6 +29,7 @@ from bench.records.record import Record, parse_record
 from bench.specs.run import RunSpec, digest
 from bench.specs.target import Target
 from bench.trial.method import Method
+from bench.trial.phases import calls_of
 from bench.trial.trial import Trial
 
 __all__ = ["Seen", "Stop", "Watched", "take_up_elsewhere", "watched"]
@@ -140,7 +141,8 @@ def _watching(method: type[Method], stop: Stop | None, seen: list[Seen]) -> type
         name = method.name
 
         def prune(self, trial: Trial) -> None:
-            trial.journal = _Watch(trial.journal, stop, seen)
+            calls = calls_of(trial)
+            calls.journal = _Watch(calls.journal, stop, seen)
             super().prune(trial)
 
     Watching.__module__ = method.__module__

@@ -146,7 +146,7 @@ def behind_the_back(method: type[Method]) -> type[Method]:
         def prune(self, trial: Trial) -> None:
             super().prune(trial)
             optimiser = torch.optim.SGD(trial.network.parameters(), lr=0.1)
-            trial.network(torch.ones(2, *trial.data.shape, device=trial.device)).square().sum().backward()
+            trial.network(trial.training_images(2).pixels.float()).square().sum().backward()
             optimiser.step()
 
     Behind.__module__ = method.__module__

@@ -87,7 +87,7 @@ def rebuild(design: Design, widths: tuple[int, ...] | None, batch: int) -> Built
     if widths is not None:
         surgery = _surgery(network, design)
         keep = {group.name: torch.arange(width) for group, width in zip(surgery.groups, widths, strict=True)}
-        surgery.remove(keep, proven=True)
+        surgery.remove_unproven(keep)
     network.eval()
     shape = _shape(design)
     count, size = count_macs(network, shape), measure_size(network)

@@ -278,7 +278,28 @@ def _curve(it: Submission) -> str:
         macs = point.values.get("macs")
         if macs is not None:
             _bounded("curve.macs", macs, it.pruned.macs, it.dense.macs)
+    _every_epoch(it)
+    for name, measured, phases in (
+        ("dense", it.dense, ("dense",)),
+        ("pruned", it.pruned, ("dense", "prune", "finetune")),
+    ):
+        ends = [point.values.get("top1_val") for point in points if point.phase in phases]
+        last = next((value for value in reversed(ends) if value is not None), None)
+        if last is not None:
+            _close(f"{name}.top1_val beside the curve's last point", measured.top1_val, last)
     return f"{len(points)} points"
+
+
+def _every_epoch(it: Submission) -> None:
+    """A training leaves a point at every epoch's end."""
+    if it.known is None:
+        return
+    for phase, spent in it.record.ledger.items():
+        if phase in ("dense", "prune", "finetune"):
+            epochs = int(spent.images_trained / it.known.train + 1e-9)
+            points = sum(point.phase == phase for point in it.record.curve)
+            if points < epochs:
+                raise Refused(f"curve has {points} points of {phase}, whose {epochs} epochs leave one each")
 
 
 CHECKS: Mapping[str, Callable[[Submission], str]] = {

@@ -10,11 +10,11 @@ from pydantic import ValidationError
 from bench.checks.record.fingerprints import KnownData, known_data
 from bench.checks.record.rebuild import Built, Design, groups_of, rebuild
 from bench.records.record import Measured, Record
-from bench.runner.jobs import method_class
 from bench.specs.run import RunSpec
 from bench.specs.target import Target
 from bench.specs.track import Track, describe
 from bench.trial.method import Method
+from bench.trial.methods import method_class
 
 __all__ = ["Doubtful", "Refused", "Submission"]
 

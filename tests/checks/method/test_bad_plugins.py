@@ -135,7 +135,7 @@ class OneSeed(Toy):
     def prune(self, trial: Trial) -> None:
         super().prune(trial)
         trial.surgery.reinitialise()
-        with trial.guard.opened(), torch.no_grad():
+        with trial._calls.guard.opened(), torch.no_grad():
             for parameter in trial.network.parameters():
                 parameter.fill_(0.01)
 
@@ -146,7 +146,7 @@ class Behind(Toy):
     def prune(self, trial: Trial) -> None:
         super().prune(trial)
         optimiser = torch.optim.SGD(trial.network.parameters(), lr=0.01)
-        trial.network(torch.ones(2, *trial.data.shape)).sum().backward()
+        trial.network(trial.training_images(2).pixels.float()).sum().backward()
         optimiser.step()
 
 
@@ -154,7 +154,7 @@ class BehindOnACopy(Toy):
     """Runs a copy of the network, which costs as much."""
 
     def prune(self, trial: Trial) -> None:
-        copy.deepcopy(trial.network)(torch.ones(2, *trial.data.shape))
+        copy.deepcopy(trial.network)(trial.training_images(2).pixels.float())
         super().prune(trial)
 
 
@@ -163,7 +163,7 @@ class Unhooks(Toy):
 
     def prune(self, trial: Trial) -> None:
         super().prune(trial)
-        trial.guard.disarm()
+        trial._calls.guard.disarm()
 
 
 class Overspends(Toy):

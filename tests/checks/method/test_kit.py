@@ -11,9 +11,9 @@ from bench.checks.method.kit import CHECKS, CheckResult, check_class, check_meth
 from bench.cli.main import main
 from bench.measure.macs import count_macs
 from bench.networks.registry import network
-from bench.runner.jobs import method_class, method_classes
 from bench.runner.needs import NEEDS
 from bench.specs.target import Target
+from bench.trial.methods import method_class, method_classes
 
 CHEAP = ("declarations", "settings", "observers", "importable", "public names")
 

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from bench.leaderboard.board.board import Badges, Estimate, seed_status
-from bench.leaderboard.board.evidence import VERIFIED, evidence_below
 from bench.leaderboard.board.summary import summarise
 from bench.leaderboard.pages.columns import columns, heading
+from bench.records.evidence import VERIFIED, evidence_below
 from bench.records.record import Record
 from bench.records.store import Unreadable
 
