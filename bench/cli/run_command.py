@@ -17,7 +17,8 @@ from bench.records.record import UNFINISHED, Record
 from bench.records.store import Store, Unreadable, each_record, read_paths, read_records
 from bench.runner.executor import Executor
 from bench.runner.forecast import overview, planned_runs
-from bench.runner.jobs import Asked, Job, plan, shard
+from bench.runner.jobs import Job, Plan, RunRequest, plan, shard
+from bench.runner.live import LIVE
 from bench.runner.run import Workplace
 from bench.runner.suite import Outcome, check, run_suite
 from bench.runner.workers import Inline
@@ -111,6 +112,7 @@ class Session:
         executor: carries the runs out.
         workers: runs at the same time.
         quiet: nothing on standard output but what is asked for.
+        project, entity: of W&B; None for its variables, else `bench` and the account's own.
     """
 
     store: Path
@@ -119,14 +121,16 @@ class Session:
     executor: Executor = field(default_factory=Inline)
     workers: int = 1
     quiet: bool = False
+    project: str | None = None
+    entity: str | None = None
 
-    def plan(self, asked: Asked, part: str | None, retry_failed: bool, as_json: bool) -> int:
+    def plan(self, request: RunRequest, part: str | None, retry_failed: bool, as_json: bool) -> int:
         """Says what a command would do, and does nothing.
 
         Raises:
             UsageError: what was asked for cannot be done.
         """
-        made = plan(asked) if part is None else shard(plan(asked), part)
+        made = _planned(request, part, Workplace(Store(self.store), self.data))
         rows = planned_runs(made.jobs, Store(self.store), retry_failed)
         if as_json:
             print(json_text([asdict(row) for row in rows]))
@@ -140,7 +144,9 @@ class Session:
             print(one_line(f"{row.run_id}: {row.words}"))
         return 0
 
-    def run(self, asked: Asked, retry_failed: bool = False, as_json: bool = False, part: str | None = None) -> int:
+    def run(
+        self, request: RunRequest, retry_failed: bool = False, as_json: bool = False, part: str | None = None
+    ) -> int:
         """Runs the plan and reports.
 
         Returns:
@@ -150,12 +156,19 @@ class Session:
             UsageError: what was asked for cannot be done; nothing was started.
         """
         mode = choose_mode(self.wandb, os.environ)
-        made = plan(asked) if part is None else shard(plan(asked), part)
-        jobs = made.jobs
         workplace = Workplace(Store(self.store), self.data)
+        made = _planned(request, part, workplace)
+        jobs = made.jobs
         check(jobs, workplace)
         display = ProgressDisplay(len(jobs))
-        tracker = Tracker(mode, self.store, warn=lambda text: display.say(f"warning: {text}"))
+        tracker = Tracker(
+            mode, self.store, self.project, entity=self.entity, warn=lambda text: display.say(f"warning: {text}")
+        )
+
+        def progress(job: Job, phase: str, share: float) -> None:
+            display.update(job, phase, share)
+            tracker.follow(job.spec, job.command, workplace.store.folder(job.spec.run_id) / LIVE)
+
         for unfit in made.left_out:
             display.say(f"left out on {unfit.track}: {unfit.reason}")
         runs = RecordIndex(self.store).runs()
@@ -166,7 +179,7 @@ class Session:
         interrupted = False
         with stopping.graceful(message=_STOPPING), display.shown():
             try:
-                for outcome in run_suite(jobs, workplace, self.executor, display.update, retry_failed):
+                for outcome in run_suite(jobs, workplace, self.executor, progress, retry_failed):
                     outcomes.append(outcome)
                     display.finished(outcome.job, _words(outcome))
                     if outcome.record is not None and outcome.fresh:
@@ -175,6 +188,9 @@ class Session:
                         published += [sent] if sent else []
             except KeyboardInterrupt:
                 interrupted = True
+            finally:
+                tracker.close()
+            tracker.publish_suite([each.record for each in outcomes if each.record is not None and each.fresh])
         if interrupted:
             display.say(f"interrupted after {len(outcomes)} of {len(jobs)} runs; the same command goes on from here.")
         ordered = _in_order(outcomes, jobs)
@@ -221,6 +237,11 @@ class Session:
         lines.append(f"page    {page}")
         for line in lines:
             console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def _planned(request: RunRequest, part: str | None, workplace: Workplace) -> Plan:
+    made = plan(request, workplace.inputs)
+    return made if part is None else shard(made, part)
 
 
 def _words(outcome: Outcome) -> str:

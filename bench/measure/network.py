@@ -63,6 +63,7 @@ def measure(
         top5_val=validation.top5,
         top5_test=test.top5,
         loss_val=validation.loss if math.isfinite(validation.loss) else None,
+        log_loss_test=test.loss if math.isfinite(test.loss) else None,
         correct_test=pack_bits(test.correct),
         macs=macs.total,
         macs_convolutions=sum(count for name, count in macs.by_layer.items() if _is_convolution(network, name)),

@@ -20,14 +20,14 @@ from bench.records.record import Record, parse_record
 __all__ = ["IndexedRun", "RecordIndex", "indexed", "record_paths"]
 
 _FILE = ".index/records.sqlite3"
-_VERSION = 1
+_VERSION = 2
 _SCHEMA = """
 CREATE TABLE run (
     path TEXT PRIMARY KEY, stamp TEXT NOT NULL, reason TEXT, run_id TEXT, method TEXT, track TEXT, target TEXT,
-    status TEXT, budget TEXT, seconds REAL
+    seed INTEGER, status TEXT, budget TEXT, seconds REAL, finished_at TEXT
 ) WITHOUT ROWID;
 """
-_COLUMNS = "path, run_id, method, track, target, status, budget, seconds"
+_COLUMNS = "path, run_id, method, track, target, seed, status, budget, seconds, finished_at"
 _RESERVED = {"dense", "page", "wandb"}
 
 
@@ -37,9 +37,10 @@ class IndexedRun:
 
     Attributes:
         path: of the record.
-        run_id, method, track, target, status: as in the record.
+        run_id, method, track, target, seed, status: as in the record.
         budget: the track's budget, as JSON text with sorted keys.
         seconds: device time after dense training; None where the run has no pruned network.
+        finished_at: by its manifest; empty where that does not say.
     """
 
     path: Path
@@ -47,16 +48,18 @@ class IndexedRun:
     method: str
     track: str
     target: str
+    seed: int
     status: str
     budget: str
     seconds: float | None
+    finished_at: str
 
 
 def indexed(record: Record, path: Path = Path()) -> IndexedRun:
     """What the index keeps of a record."""
     budget = json.dumps(record.track_fields.get("budget"), sort_keys=True)
-    what = record.run_id, record.method, record.track, record.target, record.status, budget
-    return IndexedRun(path, *what, _seconds(record))
+    what = record.run_id, record.method, record.track, record.target, record.seed, record.status, budget
+    return IndexedRun(path, *what, _seconds(record), str(record.manifest.get("finished_at", ""))[:100])
 
 
 class RecordIndex:
@@ -120,7 +123,7 @@ class RecordIndex:
         if rows or gone:
             with database:
                 database.executemany("DELETE FROM run WHERE path = ?", gone)
-                database.executemany(f"INSERT OR REPLACE INTO run VALUES ({', '.join('?' * 10)})", rows)
+                database.executemany(f"INSERT OR REPLACE INTO run VALUES ({', '.join('?' * 12)})", rows)
 
     def _forget(self) -> None:
         """A damaged file goes; the next one is made afresh."""
@@ -161,9 +164,9 @@ def _row(name: str, path: Path, stamp: str) -> tuple[object, ...]:
                 f"record {path}: it says run_id {record.run_id!r}, but lies in the folder of {path.parent.name!r}."
             )
     except (StoreError, OSError) as error:
-        return (name, stamp, str(error).encode("utf-8", "backslashreplace").decode(), *[None] * 7)
+        return (name, stamp, str(error).encode("utf-8", "backslashreplace").decode(), *[None] * 9)
     run = indexed(record)
-    what = run.run_id, run.method, run.track, run.target, run.status, run.budget, run.seconds
+    what = run.run_id, run.method, run.track, run.target, run.seed, run.status, run.budget, run.seconds, run.finished_at
     return (name, stamp, None, *what)
 
 

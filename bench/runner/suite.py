@@ -15,7 +15,7 @@ from bench.runner.dense import build
 from bench.runner.executor import Executor, Finish, How, Progress
 from bench.runner.jobs import Job
 from bench.runner.queue import JobQueue, clear_journal, readable
-from bench.runner.record_builder import Draft
+from bench.runner.record_builder import RecordBuilder
 from bench.runner.run import Workplace
 from bench.trial.methods import method_class
 
@@ -125,7 +125,7 @@ def _write_end(finish: Finish, workplace: Workplace) -> Record:
     """The record of a run that could not write its own; its journal stays, so that it can go on from there."""
     statuses: dict[How, Status] = {"timed-out": "timed-out", "out-of-memory": "out-of-memory"}
     status = statuses.get(finish.how, "failed")
-    draft = Draft(finish.job.spec, method_class(finish.job.spec.method), finish.job.command)
+    draft = RecordBuilder(finish.job.spec, method_class(finish.job.spec.method), finish.job.command)
     record = draft.record(status, finish.why)
     workplace.store.write(record)
     return record

@@ -70,9 +70,11 @@ def _gain(
     if shown is shown_by_lot:
         difference, interval, p = 0.0, Interval(0.0, 0.0), 1.0
     elif tests is not None:
-        names = {shown.row.label, shown_by_lot.row.label}
-        for test in tests.tests:
-            if {test.better, test.other} == names:
+        wanted = {shown.row.label, shown_by_lot.row.label}
+        labels = [group.row.label for group in tests.rows]
+        for pair, (first, second) in enumerate(zip(tests.first, tests.second, strict=True)):
+            if {labels[first], labels[second]} == wanted:
+                test = tests.test(pair)
                 low, high = test.interval.low, test.interval.high
                 interval = Interval(low, high) if test.better == shown.row.label else Interval(-high, -low)
                 p = test.p

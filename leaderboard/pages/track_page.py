@@ -155,7 +155,10 @@ def verdict_table(verdicts: Sequence[ClaimVerdict], linked: bool = True) -> Tabl
     rows = [
         TableRow(
             (
-                Cell(verdict_column.cell(verdict)),
+                Cell(
+                    verdict_column.cell(verdict),
+                    mark="accuracy only" if verdict.by_construction and verdict.word == "reproduced" else "",
+                ),
                 Cell(verdict.claim.name, href=claim_href(verdict.claim.name), detail=number.cell(verdict))
                 if linked
                 else Cell(number.cell(verdict)),

@@ -161,7 +161,7 @@ def test_json_is_one_array_of_records_and_nothing_else(
 ) -> None:
     answer = typed(*command(smoke_track, workplace, "--json"))
     (record,) = json.loads(answer.out)
-    assert (record["schema"], record["method"], record["status"]) == (1, "l1", "ok")
+    assert (record["schema"], record["method"], record["status"]) == (2, "l1", "ok")
 
 
 def test_a_run_is_shown_by_the_beginning_of_its_name_or_hash(ran: Answer, typed: Typed, workplace: Workplace) -> None:

@@ -128,7 +128,7 @@ def test_texts_that_decide_are_refused_by_their_names(edited: Edited) -> None:
         (put("0" * 64, "dense", "weights_sha256"), "manifest", "manifest.dense_sha256 is"),
         (put("relative", "config", "distance"), "run id", "run_id is"),
         (put("not base64", "pruned", "correct_test"), "accuracy", "pruned.correct_test is not base64"),
-        (put(2, "schema"), "schema", "schema 2, but this version of bench reads schema 1"),
+        (put(3, "schema"), "schema", "schema 3, but this version of bench reads schemas 1 and 2"),
     ):
         found = refused(edited(change))
         assert said in found.get(check, ""), (check, found)
