@@ -290,11 +290,12 @@ def report(
     entity: EntityOption = None,
 ) -> None:
     """Make the leaderboard a W&B report, or update the one made before; without an account, the page alone."""
-    from bench.cli.run_command import all_records
+    from bench.cli.run_command import all_evidence, all_records
     from bench.leaderboard.wandb_report.report import make_report
     from bench.tracking.mode import project_name
 
-    reported = make_report(*all_records(store), out, project_name(project, os.environ), entity)
+    where = project_name(project, os.environ)
+    reported = make_report(*all_records(store), out, where, entity, evidence=all_evidence(store))
     print(reported.words())
     raise typer.Exit(int(reported.done == "failed"))
 

@@ -11,6 +11,7 @@ from bench.cli.progress import ProgressDisplay
 from bench.cli.tables import results_table
 from bench.console import make_console
 from bench.journal import interrupt as stopping
+from bench.records.evidence import Evidence, evidence_below
 from bench.records.index import RecordIndex
 from bench.records.lookup import committed_results
 from bench.records.record import UNFINISHED, Record
@@ -29,7 +30,7 @@ from bench.tracking.tracker import Published, Tracker
 if TYPE_CHECKING:
     from bench.leaderboard.verdicts.verdicts import ClaimVerdict
 
-__all__ = ["Session", "all_records", "draw_leaderboard", "plain_progress", "print_verdicts"]
+__all__ = ["Session", "all_evidence", "all_records", "draw_leaderboard", "plain_progress", "print_verdicts"]
 
 
 _DRAWN_WHOLE = 400
@@ -45,6 +46,11 @@ def all_records(store: Path) -> tuple[list[Record], list[Unreadable]]:
     return list(by_id.values()), [*broken, *unreadable]
 
 
+def all_evidence(store: Path) -> dict[str, Evidence]:
+    """What lies beside the records of the store and the committed results, by run id."""
+    return evidence_below(committed_results()) | evidence_below(store)
+
+
 def draw_leaderboard(store: Path, out: Path) -> tuple[Path, str]:
     """Writes the pages of the store and the committed results, record by record.
 
@@ -55,7 +61,6 @@ def draw_leaderboard(store: Path, out: Path) -> tuple[Path, str]:
         StoreError: `out` cannot be written.
     """
     from bench.leaderboard.pages.site import write_leaderboard
-    from bench.records.evidence import evidence_below
 
     drawn: set[str] = set()
     unreadable: list[Unreadable] = []
@@ -69,8 +74,7 @@ def draw_leaderboard(store: Path, out: Path) -> tuple[Path, str]:
                     drawn.add(each.run_id)
                     yield each
 
-    evidence = evidence_below(committed_results()) | evidence_below(store)
-    page = write_leaderboard(records(), unreadable, out, evidence)
+    page = write_leaderboard(records(), unreadable, out, all_evidence(store))
     return page, f"{len(drawn)} records ({len(unreadable)} unreadable): {page}"
 
 
@@ -210,7 +214,6 @@ class Session:
     def _page(self, fresh: Sequence[Record]) -> Path:
         """Draws the store's pages; of a large store those of the tracks alone that were touched."""
         from bench.leaderboard.pages.site import write_leaderboard, write_tracks
-        from bench.records.evidence import evidence_below
 
         runs, out = RecordIndex(self.store).runs(), self.store / "page"
         if len(runs) <= _DRAWN_WHOLE:

@@ -49,34 +49,19 @@ def _paths(name: str, store: Path) -> list[Path]:
     """The records that a name may mean, one or more, in order."""
     path = Path(name)
     given = path if path.is_file() else path / "record.json"
-<<<<<<< HEAD
     if given.exists() and (given != path or not path.is_dir()):
-        return [(parse_record(read_regular(given), str(given)), given.parent)]
+        return [given]
     known: list[str] = []
     for root in (store, committed_results()):
         runs = {each.parent.name: each for each in record_paths(root)}
-        exact = {name: runs[name]} if name in runs else {}
-        found = exact or {
-            run: where
-=======
-    if given.is_file():
-        return [given]
-    known: list[str] = []
-    for paths in (store.glob("*/record.json"), committed_results().glob("*/record.json")):
-        runs = {each.parent.name: each for each in sorted(paths)}
         exact = [runs[name]] if name in runs else []
         found = exact or [
             where
->>>>>>> main
             for run, where in runs.items()
             if name and (run.startswith(name) or run.rpartition("-")[2].startswith(name))
         ]
         if found:
-<<<<<<< HEAD
-            return [(parse_record(read_regular(where), str(where)), where.parent) for where in found.values()]
-=======
             return found
->>>>>>> main
         known += runs
     if not store.is_dir():
         raise StoreError(
@@ -88,7 +73,6 @@ def _paths(name: str, store: Path) -> list[Path]:
 
 def _read(path: Path) -> Record:
     try:
-        record = parse_record(path.read_bytes(), str(path))
+        return parse_record(read_regular(path), str(path))
     except OSError as error:
-        raise StoreError(f"cannot read {path}: {error.strerror}") from None
-    return record
+        raise StoreError(f"cannot read {path}: {error.strerror or 'it is not there'}") from None

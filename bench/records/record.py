@@ -11,11 +11,8 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from bench.errors import StoreError
-<<<<<<< HEAD
 from bench.records.reading import cleaned, is_clean
-=======
 from bench.specs.digest import digest
->>>>>>> main
 from bench.specs.track import describe
 from bench.text import plain
 
@@ -113,12 +110,8 @@ class Measured(_Part):
     top1_test: Fraction
     top5_val: Fraction | None = None
     top5_test: Fraction | None = None
-<<<<<<< HEAD
     loss_val: Scalar = None
-=======
-    loss_val: float | None = None
-    log_loss_test: float | None = None
->>>>>>> main
+    log_loss_test: Scalar = None
     correct_test: str
     macs: Count
     macs_nonzero: Count
@@ -268,17 +261,12 @@ class Record(_Part):
     left_out: dict[str, str] = {}
     budget: BudgetRow
     ledger: dict[Literal["dense", "prune", "search", "finetune", "total"], Spent]
-<<<<<<< HEAD
     curve: Annotated[tuple[Point, ...], Field(max_length=50_000)] = ()
-    manifest: Annotated[dict[str, Any], AfterValidator(_short_command)]
-=======
-    curve: tuple[Point, ...] = ()
     search: Search | None = None
     tries: Count | None = None
     wall_seconds: dict[Name, Seconds] = {}
     results_sha256: str | None = None
-    manifest: dict[str, Any]
->>>>>>> main
+    manifest: Annotated[dict[str, Any], AfterValidator(_short_command)]
 
     @property
     def spent(self) -> float | None:

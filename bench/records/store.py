@@ -20,13 +20,9 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 from safetensors import SafetensorError
 
-<<<<<<< HEAD
-from bench.errors import StoreError, Unwritable, unknown_name
+from bench.errors import StoreError, Unwritable
 from bench.records.index import record_paths
 from bench.records.reading import read_regular
-=======
-from bench.errors import StoreError, Unwritable
->>>>>>> main
 from bench.records.record import Record, parse_record
 
 __all__ = [
