@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from bench.text import json_text
+from bench.records.text import json_text
 
 __all__ = ["best"]
 

@@ -71,7 +71,7 @@ def print_findings(found: list[Finding]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from bench.console import make_console
+    from bench.records.console import make_console
 
     colours = {"fine": "green", "missing": "yellow", "broken": "red"}
     table = Table(show_header=False, box=None, padding=(0, 1, 0, 0))

@@ -16,7 +16,7 @@ from bench.cli.export_command import export
 from bench.cli.new_track_command import new_track
 from bench.data.folder import data_folder
 from bench.errors import BenchError, UsageError
-from bench.text import json_ascii, json_text, plain
+from bench.records.text import json_ascii, json_text, plain
 
 app = typer.Typer(
     help="A reproducible benchmark suite for neural-network pruning.",
@@ -188,7 +188,7 @@ def list_(
 ) -> None:
     """List what is installed."""
     from bench.cli.list_command import catalogue, catalogue_table, unusable
-    from bench.console import make_console
+    from bench.records.console import make_console
 
     rows = catalogue(what)
     if as_json:
@@ -226,8 +226,8 @@ def groups(
     """
     from bench.cli.groups_command import as_json as values
     from bench.cli.groups_command import print_surveys, survey_of
-    from bench.console import make_console
     from bench.own.look import parse_size
+    from bench.records.console import make_console
 
     targets = tuple(target or ())
     surveys = [
@@ -251,7 +251,7 @@ def show(
 ) -> None:
     """Show one run: result, layers, ledger, settings and the command that makes it again; of several, list them."""
     from bench.cli.tables import show_record, show_records
-    from bench.console import make_console
+    from bench.records.console import make_console
     from bench.records.lookup import find_records
 
     records = [record for record, _ in find_records(name, store)]
@@ -377,8 +377,8 @@ def measure(
 ) -> None:
     """Time stored networks again, in turns with their dense network, in PyTorch and, where installed, onnxruntime."""
     from bench.cli.measure_command import as_values, print_times
-    from bench.export.load import stored
-    from bench.export.timing import time_in_turns, wait_for_quiet
+    from bench.own.export.load import stored
+    from bench.own.export.timing import time_in_turns, wait_for_quiet
 
     if quiet is not None:
         wait_for_quiet(quiet)
@@ -508,7 +508,7 @@ app.command()(export)
 @app.callback()
 def _output(context: typer.Context) -> None:
     """A reproducible benchmark suite for neural-network pruning."""
-    from bench.console import safe_output
+    from bench.records.console import safe_output
 
     context.with_resource(safe_output())  # until the command ends: what typer says of its options comes after it
 

@@ -6,8 +6,8 @@ from typing import Any
 
 from rich.table import Table
 
-from bench.console import make_console
-from bench.export.timing import Timed
+from bench.own.export.timing import Timed
+from bench.records.console import make_console
 
 __all__ = ["as_values", "print_times"]
 

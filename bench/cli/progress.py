@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from rich.progress import BarColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bars
 
-from bench.console import make_console
+from bench.records.console import make_console
 from bench.runner.jobs import Job
 
 __all__ = ["ProgressDisplay"]

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING
 
 from bench.cli.progress import ProgressDisplay
 from bench.cli.tables import results_table
-from bench.console import make_console
 from bench.journal import interrupt as stopping
+from bench.records.console import make_console
 from bench.records.evidence import Evidence, evidence_below
 from bench.records.index import RecordIndex
 from bench.records.lookup import committed_results
 from bench.records.record import UNFINISHED, Record
 from bench.records.store import Store, Unreadable, each_record, read_paths, read_records
+from bench.records.text import json_ascii, json_text, one_line, plain
 from bench.runner.executor import Executor
 from bench.runner.forecast import overview, planned_runs
 from bench.runner.jobs import Job, Plan, RunRequest, plan, shard
@@ -23,7 +24,6 @@ from bench.runner.live import LIVE
 from bench.runner.run import Workplace
 from bench.runner.suite import Outcome, check, run_suite
 from bench.runner.workers import Inline
-from bench.text import json_ascii, json_text, one_line, plain
 from bench.tracking.mode import choose_mode
 from bench.tracking.tracker import Published, Tracker
 

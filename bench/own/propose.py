@@ -15,7 +15,6 @@ from torch import Tensor, nn
 from bench.data.own import Parts, decoded, parts_of
 from bench.data.stratify import stratified_draw
 from bench.errors import DataError, NotPrunable, UncountedOperator, UsageError
-from bench.imported import is_import
 from bench.measure.accuracy import measure_accuracy
 from bench.measure.macs import count_macs
 from bench.networks.base import NetworkSpec
@@ -24,6 +23,7 @@ from bench.networks.registry import LIBRARIES, network
 from bench.networks.weights import load_weights
 from bench.own.look import Looked, channel_statistics, fits_in_memory, look, sampled, validation_images, verify
 from bench.own.recipe import Proposed, batch_size_for, propose_recipe, step_seconds
+from bench.plugins.imported import is_import
 from bench.seeding import isolated, use_threads
 from bench.specs.track import Setting
 

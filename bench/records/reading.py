@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.errors import StoreError
-from bench.text import plain
+from bench.records.text import plain
 
 __all__ = ["RECORD_BYTES", "cleaned", "duplicate_key", "is_clean", "read_regular"]
 

@@ -12,9 +12,9 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from bench.errors import StoreError
 from bench.records.reading import cleaned, is_clean
+from bench.records.text import plain
 from bench.specs.digest import digest
 from bench.specs.track import describe
-from bench.text import plain
 
 __all__ = [
     "SCHEMA",

@@ -19,10 +19,10 @@ from bench.errors import BenchError, SurgeryError, UsageError
 from bench.measure.accuracy import Accuracy
 from bench.measure.activations import Reduce, reduced_activations
 from bench.records.record import LARGEST
+from bench.records.text import one_line
 from bench.seeding import derive_seed
 from bench.specs.budget import TRAINING, Ledger
 from bench.surgery.proof import bare_copy
-from bench.text import one_line
 from bench.training.batchnorm import batch_statistics as statistics_of_batches
 from bench.training.hooks import History, Hook
 from bench.training.points import steps_of

@@ -8,10 +8,10 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from bench.console import make_console
 from bench.leaderboard.board.comparable import text
 from bench.leaderboard.compare.compare import CONFIDENCE, Against, Measure, RunComparison
 from bench.leaderboard.compare.difference import AccuracyDifference
+from bench.records.console import make_console
 
 __all__ = ["as_json", "print_comparison"]
 

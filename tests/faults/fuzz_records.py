@@ -20,7 +20,7 @@ from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 
-from bench.text import plain
+from bench.records.text import plain
 
 __all__ = ["fuzz", "harmful", "mutated", "run_command"]
 

@@ -18,7 +18,7 @@ from bench.checks.method import declarations as contract
 from bench.checks.method import other_networks as networks
 from bench.checks.method import resume, runs
 from bench.checks.method.case import Case, CheckFailed, DoesNotApply, network_track
-from bench.console import make_console
+from bench.records.console import make_console
 from bench.runner.jobs import settings_of
 from bench.runner.needs import unmet_need
 from bench.trial.method import Method

@@ -23,7 +23,7 @@ from bench.checks.record.together import contradictions
 from bench.errors import BenchError, UsageError
 from bench.records.reading import duplicate_key, read_regular
 from bench.records.record import Record, parse_record
-from bench.text import one_line
+from bench.records.text import one_line
 from bench.trial.methods import method_class
 
 __all__ = ["UNCHECKED", "Finding", "check_record", "check_results"]

@@ -13,7 +13,7 @@ from typing import Any, TextIO
 from rich.console import Console
 from rich.text import Text
 
-from bench.text import plain
+from bench.records.text import plain
 
 __all__ = ["make_console", "safe_output"]
 
