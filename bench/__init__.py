@@ -41,7 +41,7 @@ _HOMES = {
 }
 _HOMES |= {
     "bench.own.export.load": ("load",),
-    "bench.own.notebook.run": ("compare", "groups", "prune"),
+    "bench.own.notebook.run": ("compare", "groups", "prune", "records"),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 

@@ -25,7 +25,7 @@ from bench.runner.run import Workplace
 from bench.runner.suite import Outcome, check, run_suite
 from bench.runner.workers import Inline
 from bench.tracking.mode import choose_mode
-from bench.tracking.tracker import Published, Tracker
+from bench.tracking.tracker import Tracker
 
 if TYPE_CHECKING:
     from bench.leaderboard.verdicts.verdicts import ClaimVerdict
@@ -176,7 +176,6 @@ class Session:
         for line in overview(jobs, workplace.store, read_records(self.store)[0], retry_failed).lines(self.workers):
             display.say(line)
         outcomes: list[Outcome] = []
-        published: list[Published] = []
         interrupted = False
         with stopping.graceful(message=_STOPPING), display.shown():
             try:
@@ -185,8 +184,7 @@ class Session:
                     display.finished(outcome.job, _words(outcome))
                     if outcome.record is not None and outcome.fresh:
                         network = workplace.store.folder(outcome.record.run_id) / "network.safetensors"
-                        sent = tracker.publish(outcome.record, network if network.is_file() else None)
-                        published += [sent] if sent else []
+                        tracker.publish(outcome.record, network if network.is_file() else None)
             except KeyboardInterrupt:
                 interrupted = True
             finally:
@@ -200,7 +198,7 @@ class Session:
         if as_json:
             print("[" + ",\n".join(record.to_json().rstrip() for record in records) + "]")
         else:
-            self._report(records, published, page)
+            self._report(records, page)
             for outcome in ordered:
                 if outcome.record is None:
                     print(f"{outcome.job.spec.run_id}: no record: {outcome.error}")
@@ -214,22 +212,15 @@ class Session:
         records, unreadable = read_records(self.store)
         return write_leaderboard(records, unreadable, self.store / "page", evidence_below(self.store))
 
-    def _report(self, records: Sequence[Record], published: Sequence[Published], page: Path) -> None:
-        console = Console() if sys.stdout.isatty() else Console(width=200)
-        store = Store(self.store)
+    def _report(self, records: Sequence[Record], page: Path) -> None:
+        """The table, what went wrong, and where everything is."""
+        console = Console() if sys.stdout.isatty() else Console(width=80)
         if records:
             console.print(results_table(records))
         for record in records:
             if record.error:
-                last = record.error.strip().splitlines()[-1]
-                console.print(
-                    f"{record.run_id}: {record.status}: {last}", markup=False, highlight=False, soft_wrap=True
-                )
-        lines = [f"record  {store.record_path(record.run_id)}" for record in records]
-        lines += [f"W&B     {sent.where}" for sent in published]
-        lines.append(f"page    {page}")
-        for line in lines:
-            console.print(line, markup=False, highlight=False, soft_wrap=True)
+                print(one_line(f"{record.run_id}: {record.status}: {record.error.strip().splitlines()[-1]}"))
+        print(plain(f"page    {page}"))
 
 
 def _planned(request: RunRequest, part: str | None, workplace: Workplace) -> Plan:
