@@ -52,7 +52,7 @@ def test_csv_read_by_pandas_equals_the_records_and_the_notebooks_frame(records: 
 
 
 def _none(value: object) -> bool:
-    return value is None or (isinstance(value, float) and math.isnan(value))
+    return value is None or value == "" or (isinstance(value, float) and math.isnan(value))
 
 
 def test_a_row_of_a_method_is_the_mean_of_its_seeds(records: list[Record]) -> None:
