@@ -293,11 +293,12 @@ def report(
     entity: EntityOption = None,
 ) -> None:
     """Make the leaderboard a W&B report, or update the one made before; without an account, the page alone."""
-    from bench.cli.run_command import all_records
+    from bench.cli.run_command import all_evidence, all_records
     from bench.leaderboard.wandb_report.report import make_report
     from bench.tracking.mode import project_name
 
-    reported = make_report(*all_records(store), out, project_name(project, os.environ), entity)
+    where = project_name(project, os.environ)
+    reported = make_report(*all_records(store), out, where, entity, evidence=all_evidence(store))
     print(reported.words())
     raise typer.Exit(int(reported.done == "failed"))
 
@@ -379,8 +380,8 @@ def measure(
 ) -> None:
     """Time stored networks again, in turns with their dense network, in PyTorch and, where installed, onnxruntime."""
     from bench.cli.measure_command import as_values, print_times
-    from bench.export.load import stored
-    from bench.export.timing import time_in_turns, wait_for_quiet
+    from bench.own.export.load import stored
+    from bench.own.export.timing import time_in_turns, wait_for_quiet
 
     if quiet is not None:
         wait_for_quiet(quiet)

@@ -14,7 +14,7 @@ from bench.data.sources import Found, find_images
 from bench.data.stratify import stratified_draw
 from bench.data.streaming import StreamedSplit
 from bench.errors import DataError
-from bench.imported import is_import, module_of, source_file
+from bench.plugins.imported import is_import, module_of, source_file
 from bench.specs.code import library_of, source_of
 from bench.specs.sources import ImagesSection
 from bench.specs.track import Track

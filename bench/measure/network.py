@@ -13,9 +13,9 @@ from bench.measure.accuracy import measure_accuracy, pack_bits
 from bench.measure.latency import Latency, measure_latency
 from bench.measure.macs import count_macs, macs_nonzero
 from bench.measure.memory import peak_bytes
+from bench.measure.precision import autocast
 from bench.measure.size import measure_size
 from bench.records.record import LatencyRow, Layer, Measured
-from bench.training.trainer import autocast
 
 __all__ = ["latencies", "layers_of", "measure", "tensors_sha256"]
 

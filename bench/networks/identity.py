@@ -14,10 +14,10 @@ from torch import nn
 
 from bench.data.hashes import file_sha256
 from bench.errors import UsageError
-from bench.imported import module_of
 from bench.networks.base import Network, NetworkSpec
 from bench.networks.live import LiveNetwork
 from bench.networks.own import OwnNetwork
+from bench.plugins.imported import module_of
 from bench.specs.code import Source, library_of, source_of
 
 __all__ = ["NetworkIdentity", "network_identity"]

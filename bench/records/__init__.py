@@ -13,8 +13,8 @@ from typing import Any
 
 class _Callable(ModuleType):
     def __call__(self, store: "str | Path" = "runs") -> Any:
-        """All records of a store; see `bench.notebook.run.records`, which is found by its name: it builds on this."""
-        return import_module("bench.notebook.run").records(store)
+        """All records of a store; see `bench.own.notebook.run.records`: found by its name, since it builds on this."""
+        return import_module("bench.own.notebook.run").records(store)
 
 
 sys.modules[__name__].__class__ = _Callable

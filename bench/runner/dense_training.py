@@ -17,6 +17,7 @@ from bench.journal.checkpoint import FileCheckpoint
 from bench.journal.training_state import TrainingSaver
 from bench.measure.accuracy import measure_accuracy
 from bench.measure.macs import count_macs
+from bench.measure.precision import autocast
 from bench.networks.base import Network, NetworkSpec
 from bench.records.record import Point
 from bench.seeding import generator, isolated
@@ -26,7 +27,7 @@ from bench.surgery import ChannelGroup
 from bench.training.clock import Clock
 from bench.training.hooks import Epoch, History, Observer
 from bench.training.optimiser import Optimiser
-from bench.training.trainer import Allowance, Trainer, autocast
+from bench.training.trainer import Allowance, Trainer
 
 __all__ = ["Trained", "build", "clear_checkpoint", "flat_history", "train_dense"]
 

@@ -9,7 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from bench.imported import is_import
+from bench.plugins.imported import is_import
 from bench.records.hardware import hardware, numerics
 from bench.specs.changes import inputs_of
 from bench.specs.run import RunSpec

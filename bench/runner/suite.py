@@ -125,7 +125,7 @@ def _write_end(finish: Finish, workplace: Workplace) -> Record:
     """The record of a run that could not write its own; its journal stays, so that it can go on from there."""
     statuses: dict[How, Status] = {"timed-out": "timed-out", "out-of-memory": "out-of-memory"}
     status = statuses.get(finish.how, "failed")
-    draft = RecordBuilder(finish.job.spec, method_class(finish.job.spec.method), finish.job.command)
-    record = draft.record(status, finish.why)
+    builder = RecordBuilder(finish.job.spec, method_class(finish.job.spec.method), finish.job.command)
+    record = builder.record(status, finish.why)
     workplace.store.write(record)
     return record

@@ -8,11 +8,12 @@ from torch import Tensor
 
 from bench.data.splits import Data
 from bench.measure.accuracy import Accuracy, measure_accuracy
+from bench.measure.precision import autocast
 from bench.specs.budget import FORWARD, TRAINING
 from bench.specs.track import Recipe
 from bench.surgery import Surgery
 from bench.training.batchnorm import batch_statistics, collecting, needs_recalibration, recalibrating
-from bench.training.trainer import autocast, recipe_loss
+from bench.training.trainer import recipe_loss
 from bench.trial.calls import Calls
 from bench.trial.gradients import mean_gradients
 

@@ -222,16 +222,16 @@ def _track_table(board: Board) -> TableBlock:
 
 def _finding_table(board: Board) -> TableBlock:
     """What each table of each track says."""
-    heads = (ColumnHead("track"), ColumnHead("table", "what the rows that are compared share"), ColumnHead("finding"))
+    heads = (ColumnHead("track", "and what the rows that are compared share"), ColumnHead("finding"))
     rows = tuple(
         TableRow(
             (
                 Cell(
                     track.name,
                     href=f"{track_page(track.name)}#{section_anchor(number)}",
+                    detail=heading(table),
                     mark="saturated" if lead.saturated else "" if track.ranked else "not ranked",
                 ),
-                Cell(heading(table)),
                 Cell(" ".join(lead.sentences)),
             )
         )

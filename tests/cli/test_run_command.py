@@ -66,7 +66,7 @@ def test_a_session_from_its_plan_to_its_exit_code(
     assert said.err.splitlines()[0] == "plan: 2 runs: 2 to run"
     assert "[2/2] breaks smoke macs=0.5 seed 0: failed\n" in said.err
     assert ": failed: ValueError: not today\n" in said.out
-    assert said.out.count("\nrecord  ") == 2
+    assert "\nrecord  " not in said.out  # one path: the page
     assert said.out.splitlines()[-1].startswith("page    ")
 
     assert session().run(asked("halves")) == 0

@@ -13,7 +13,7 @@ from google.protobuf.json_format import MessageToDict
 
 from bench.errors import UsageError
 from bench.records.record import Point, Record
-from bench.runner.jobs import Asked, make_plan
+from bench.runner.jobs import RunRequest, make_plan
 from bench.runner.live import LiveCurve
 from bench.specs.run import RunSpec
 from bench.tracking.mode import choose_mode
@@ -231,7 +231,7 @@ def points(*epochs: float) -> list[Point]:
 
 def spec_of(record: Record) -> RunSpec:
     """A spec with the record's id, method, target and seed."""
-    (job,) = make_plan(Asked(("l1",), targets=(record.target,), seeds=(record.seed,)))
+    (job,) = make_plan(RunRequest(("l1",), targets=(record.target,), seeds=(record.seed,)))
     return job.spec
 
 
@@ -288,9 +288,9 @@ def test_a_killed_runs_part_reads_back_and_is_replaced_by_the_whole(record: Reco
     code = f"""
 import time
 from pathlib import Path
-from bench.runner.jobs import Asked, make_plan
+from bench.runner.jobs import RunRequest, make_plan
 from bench.tracking.tracker import Tracker
-(job,) = make_plan(Asked(("l1",), targets=({record.target!r},), seeds=({record.seed},)))
+(job,) = make_plan(RunRequest(("l1",), targets=({record.target!r},), seeds=({record.seed},)))
 Tracker("offline", Path({str(tmp_path / "store")!r})).follow(job.spec, job.command, Path({str(path)!r}))
 time.sleep(300)
 """

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.errors import UsageError
-from bench.notebook.images import source_of
-from bench.notebook.progress import LiveLine
-from bench.notebook.results import Comparison, GroupList, Records, Result
+from bench.own.notebook.images import source_of
+from bench.own.notebook.progress import LiveLine
+from bench.own.notebook.results import Comparison, GroupList, Records, Result
 
 if TYPE_CHECKING:
     from torch import nn
