@@ -109,7 +109,8 @@ class _Members:
     def __init__(self, entries: Sequence[Entry], solution: Solution) -> None:
         self._entries = entries
         owner = np.repeat(np.arange(len(entries)), [entry.size for entry in entries])
-        pairs = np.unique(solution.of[1:] * len(entries) + owner)
+        pairs = np.sort(solution.of[1:] * len(entries) + owner)
+        pairs = pairs[np.concatenate([[True], pairs[1:] != pairs[:-1]])]
         self._components, self._places = pairs // len(entries), pairs % len(entries)
 
     def of(self, component: int) -> list[Entry]:
