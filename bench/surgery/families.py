@@ -159,7 +159,10 @@ def _attributes(
     found: dict[tuple[str, str, int | None], int] = {}
     mine = np.zeros(solution.count, dtype=bool)
     mine[family] = True
+    sure = {(each.module, each.name, each.item) for each in attributes if each.sure}
     for attribute in attributes:
+        if not attribute.sure and (attribute.module, attribute.name, attribute.item) in sure:
+            continue
         components = solution.of[attribute.labels]
         if not mine[components].any() or attribute.axis not in varying_axes(components):
             continue

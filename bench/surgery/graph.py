@@ -7,6 +7,7 @@ carries facets: tensors of its own shape that hold the label which owns each ele
 what goes in, and the trace goes on.
 """
 
+import inspect
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -48,7 +49,7 @@ def plain_kernels() -> Iterator[None]:
 
 
 class _Functions(TorchFunctionMode):
-    """Remembers whether a function ran whose cost the operations do not show; leaves dropout out where it is told to."""
+    """Remembers whether a function ran whose cost the operations do not show; may leave dropout out."""
 
     def __init__(self, drops: bool = True) -> None:
         super().__init__()
@@ -185,9 +186,10 @@ class Tracer(TorchDispatchMode):
         for size in dict.fromkeys(sizes.values()):
             axes = [axis for axis, length in sizes.items() if length == size]
             same = [(name, item) for name, item, length in lengths if length == size]
-            pairs = zip(axes, same, strict=True) if len(axes) == len(same) else ((a, s) for a in axes for s in same)
+            sure = len(axes) == len(same)  # then they go together in the order of the code
+            pairs = zip(axes, same, strict=True) if sure else ((a, s) for a in axes for s in same)
             for axis, (name, item) in pairs:
-                self.ties.attributes.append(Attribute(path, name, item, kept, axis))
+                self.ties.attributes.append(Attribute(path, name, item, kept, axis, sure))
 
     def applied(self, labels: Tensor | None, positions: int) -> None:
         """A weight whose rows have these labels was applied at so many positions."""
@@ -256,15 +258,20 @@ class Tracer(TorchDispatchMode):
 
 
 def lengths_in(module: nn.Module) -> list[tuple[str, int | None, int]]:
-    """The whole numbers of a module that its methods read: attribute, place in it, value; in the order of the code."""
+    """The whole numbers of a module that `forward`, or a method that it calls, reads: attribute, place in it, value.
+
+    They are in the order of the code, which tells numbers of one value apart.
+    """
     order: dict[str, None] = {}
-    for cls in type(module).__mro__:
-        if cls is nn.Module:
-            break
-        for name, method in vars(cls).items():
-            code = getattr(method, "__code__", None)
-            if code is not None and name != "__init__":
-                order |= dict.fromkeys(code.co_names)
+    waiting, known = ["forward"], {"forward", "__init__"}
+    while waiting:
+        method = inspect.getattr_static(type(module), waiting.pop(), None)
+        code = getattr(getattr(method, "fget", method), "__code__", None)
+        for name in () if code is None else code.co_names:
+            order[name] = None
+            if name not in known and hasattr(type(module), name) and not hasattr(nn.Module, name):
+                known.add(name)
+                waiting.append(name)
     found: list[tuple[str, int | None, int]] = []
     for name in order:
         value = module.__dict__.get(name)

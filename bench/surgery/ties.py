@@ -72,6 +72,7 @@ class Attribute:
         item: its place where the attribute is a list or tuple, else None.
         labels: the labels of the tensor that it measures, all its labelled axes.
         axis: the axis whose length the attribute is.
+        sure: whether no other number of the module, and no other axis, has the same value there.
     """
 
     module: str
@@ -79,6 +80,7 @@ class Attribute:
     item: int | None
     labels: NDArray[np.int64]
     axis: int
+    sure: bool = True
 
 
 @dataclass(frozen=True, eq=False)
