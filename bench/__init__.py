@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from bench.data.base import Dataset, Images
     from bench.errors import BenchError, BudgetSpent, DataError, NotPrunable, SurgeryError, UsageError
-    from bench.export.load import load
     from bench.measure.accuracy import Accuracy
     from bench.networks.base import Network, NetworkSpec
-    from bench.notebook.run import compare, groups, prune
+    from bench.own.export.load import load
+    from bench.own.notebook.run import compare, groups, prune
     from bench.records.record import Record
     from bench.specs.budget import Budget, Ledger
     from bench.specs.run import RunSpec
@@ -40,8 +40,8 @@ _HOMES = {
     "bench.trial.trial": ("Trial",),
 }
 _HOMES |= {
-    "bench.export.load": ("load",),
-    "bench.notebook.run": ("compare", "groups", "prune"),
+    "bench.own.export.load": ("load",),
+    "bench.own.notebook.run": ("compare", "groups", "prune", "records"),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 
@@ -89,3 +89,7 @@ def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"module 'bench' has no attribute {name!r}")
     return getattr(import_module(_HOME[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -5,17 +5,15 @@ how much of each layer stays, with one reward at the end of a walk through the l
 masks in place, with BatchNorm statistics collected anew on the same images for all, and lands on the target.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Literal
 
-import torch
 from pydantic import Field
-from torch import Tensor
 
-from bench import BudgetSpent, ChannelGroup, Method, Trial, rl
+from bench import BudgetSpent, Method, Trial, rl
 from bench.methods._entropy import EntropySettings, NetworkEntropy
 
-__all__ = ["AMC", "AMCConfig", "SearchConfig", "WalkSearch", "channel_norms", "reward_images"]
+__all__ = ["AMC", "AMCConfig", "SearchConfig", "WalkSearch", "log_search", "reward_images"]
 
 Value = Callable[[rl.Walk | None], float]
 Reward = Callable[[rl.Walk], float]
@@ -26,10 +24,11 @@ class SearchConfig(rl.DDPGSettings):
 
     episodes: int = Field(400, ge=1, description="walks at most: the budget may allow fewer")
     images: int = Field(1000, ge=1, description="images a reward, at most: all of the validation images if more")
+    recalibration: int = Field(1024, ge=32, description="images of BatchNorm's fresh statistics a reward, at most")
     room: int = Field(
-        100, ge=1, description="walks to make room for: rewards take fewer images where budgets are small"
+        200, ge=1, description="walks to make room for: rewards take fewer images where budgets are small"
     )
-    agent: Literal["ddpg", "uniform"] = Field("ddpg", description="uniform: actions by lot, as random-search")
+    agent: Literal["ddpg", "uniform"] = Field("ddpg", description="uniform: actions by lot, what an agent must beat")
 
 
 class AMCConfig(SearchConfig, EntropySettings):
@@ -38,19 +37,19 @@ class AMCConfig(SearchConfig, EntropySettings):
     reward: Literal["accuracy", "entropy"] = Field(
         "accuracy", description="of a walk: what its masked network is worth"
     )
-    lower: float = Field(0.05, gt=0, le=1, description="share of its channels that every group keeps at the least")
+    lower: float = Field(0.2, gt=0, le=1, description="share of its channels that every group keeps at the least")
     ranking: Literal["l1", "l2"] = Field("l1", description="norm of a filter: the channels with the smallest go")
 
 
 class WalkSearch(Method):
     """A method that tries walks by masks in place, an agent choosing them, and removes what the best one would."""
 
-    def value(self, trial: Trial, images: int) -> Value:
+    def value(self, trial: Trial, images: int, recalibration: int) -> Value:
         """What the network is worth as it is masked by a walk, and for None without masks, which is asked first.
 
         Accuracy on validation images, without fine-tuning: AMC's resource-constrained reward.
         """
-        return lambda walk: trial.evaluate(images=images).top1
+        return lambda walk: trial.evaluate(images, recalibrate=recalibration).top1
 
     def search(self, trial: Trial, environment: Callable[[Reward], rl.PruningEnv]) -> rl.Walk | None:
         """The best of as many walks as the settings and the search's share of the budget allow; None without any.
@@ -60,7 +59,7 @@ class WalkSearch(Method):
         config, ledger = trial.config, trial.ledger
         before = ledger.search_left
         try:
-            value = self.value(trial, reward_images(trial))
+            value = self.value(trial, *reward_images(trial))
             dense = value(None)
         except BudgetSpent:
             return None
@@ -80,9 +79,11 @@ class WalkSearch(Method):
             return found
 
         env = environment(reward)
-        if config.agent == "uniform":
-            return rl.learn(env, rl.UniformAgent, episodes, trial.rng).best
-        return rl.learn(env, lambda env, seed: rl.ddpg(env, seed, episodes, config), episodes, trial.rng).best
+        uniform = config.agent == "uniform"
+        make = rl.UniformAgent if uniform else lambda env, seed: rl.ddpg(env, seed, episodes, config)
+        found = rl.learn(env, make, episodes, trial.rng)
+        log_search(trial, env.walks, warmup=0 if uniform else round(config.warmup * episodes))
+        return found.best
 
 
 class AMC(WalkSearch):
@@ -93,7 +94,7 @@ class AMC(WalkSearch):
     def prune(self, trial: Trial) -> None:
         """Lets the agent walk, then removes what the best walk would; the track's fine-tuning follows."""
         # 1. the channels in the order in which they go, whatever the agent says; a target out of reach is refused here
-        norms = channel_norms(trial.surgery.groups, trial.config.ranking)
+        norms = {g.name: g.norms(1 if trial.config.ranking == "l1" else 2).detach() for g in trial.surgery.groups}
         even = trial.surgery.fit(norms)
         # 2. the agent walks: a share a group, bounded so that every walk lands on the target, one reward at the end
         best = self.search(
@@ -103,32 +104,41 @@ class AMC(WalkSearch):
         # 3. the best walk, for good; the same share of every group where the budget allowed none
         trial.surgery.remove(even if best is None else best.keep)
 
-    def value(self, trial: Trial, images: int) -> Value:
+    def value(self, trial: Trial, images: int, recalibration: int) -> Value:
         """Accuracy, or minus the entropy as a share of the dense network's."""
         if trial.config.reward == "entropy":
-            return NetworkEntropy(trial, images).reward
-        return super().value(trial, images)
+            return NetworkEntropy(trial, images, recalibration).reward
+        return super().value(trial, images, recalibration)
 
 
-def reward_images(trial: Trial) -> int:
-    """Images a reward: as many as are wanted, fewer where that makes room for more walks.
-
-    Fewer than BatchNorm's recalibration takes would hardly be cheaper.
-    """
+def reward_images(trial: Trial) -> tuple[int, int]:
+    """Images a reward, and for BatchNorm's statistics: fewer than wanted where that makes room for more walks."""
     config = trial.config
     wanted = min(config.images, trial.sizes.validation)
-    each = trial.price(1, recalibrate=False)
-    if not each:
-        return wanted
-    recalibration = round(trial.price(1) / each) - 1
-    affordable = int(trial.ledger.search_left / each / (config.room + 1)) - recalibration
-    return max(1, min(wanted, max(affordable, recalibration)))
+    price = trial.price(1, recalibrate=False)
+    normalised = trial.price(1) > price
+    recalibration = min(config.recalibration, trial.sizes.train)
+    if not price:
+        return wanted, recalibration
+    affordable = int(trial.ledger.search_left / price / (config.room + 1))
+    if not normalised:
+        return max(1, min(wanted, affordable)), recalibration
+    # a third for the statistics, or what the images leave; below 32 they are noise, and fewer images hardly cheaper
+    recalibration = min(recalibration, max(32, affordable // 3, affordable - wanted))
+    return min(wanted, max(recalibration, affordable - recalibration)), recalibration
 
 
-def channel_norms(groups: Sequence[ChannelGroup], norm: Literal["l1", "l2"]) -> dict[str, Tensor]:
-    """The norm [width] of each channel's filters by group name, summed over tied layers."""
-    order = 1 if norm == "l1" else 2
-    return {
-        group.name: torch.stack([w.detach().flatten(1).norm(order, dim=1) for w in group.weights]).sum(0)
-        for group in groups
-    }
+def log_search(trial: Trial, walks: list[tuple[rl.Walk, float]], warmup: int) -> None:
+    """Logs what a search did: walks, distinct networks among them, the walk that won, whether it was a random one.
+
+    Args:
+        trial: to log to.
+        walks: with their rewards, in order.
+        warmup: how many the agent walked at random at first.
+    """
+    if not walks:
+        return
+    networks = {tuple((name, *map(int, kept)) for name, kept in sorted(walk.keep.items())) for walk, _ in walks}
+    winner = max(range(len(walks)), key=lambda place: walks[place][1]) + 1
+    summary = {"episodes": len(walks), "distinct": len(networks), "winner": winner}
+    trial.log(**{f"search/{name}": value for name, value in {**summary, "winner_in_warmup": winner <= warmup}.items()})

@@ -64,10 +64,11 @@ class FilterClusters:
     def clusters(self, share: float, left: int) -> int:
         """How many clusters a share in [0, 1] of `left` filters asks for.
 
-        At least 1, and at most half as many as filters, so that sets may have two; all of them with `keep_one`.
+        It is a share of the most that make sense: half as many as filters, so that sets may have two; as many as
+        filters with `keep_one`. At least 1.
         """
         rounded = max(1, round(share * self._grid)) / self._grid
-        return max(1, min(round(rounded * left), left if self._keep_one else left // 2))
+        return max(1, round(rounded * (left if self._keep_one else left // 2)))
 
     def redundant(self, left: Sequence[int], clusters: int) -> tuple[int, ...]:
         """The filters of `left` that one pass removes, the most redundant first; never all of them."""

@@ -35,6 +35,9 @@ class EntropySettings(Config):
     maps: Literal["activation", "convolution"] = Field(
         "activation", description="activation: after normalisation and ReLU where modules do it; convolution: before"
     )
+    weigh: Literal["macs", "plain"] = Field(
+        "macs", description="layers in the network's mean: by the MACs of their surviving channels; plain: all alike"
+    )
     guard_dead: bool = Field(True, description="false: a channel that carries no signal counts with entropy 0")
 
 
@@ -101,18 +104,25 @@ def map_layer(network: nn.Module, layer: str) -> str:
 
 @dataclass(frozen=True)
 class _Maps:
-    """Where a group's channels are seen: the output of `module`, whose channels are in the order of `order`."""
+    """Where a group's channels are seen: the output of `module`, whose channels are in the order of `order`.
+
+    Attributes:
+        macs: that a channel holds, the group's shared out over its layers.
+    """
 
     module: str
     group: str
     order: Tensor
+    macs: float
 
 
 class NetworkEntropy:
     """The mean entropy of a network's surviving channels, as a share of the dense network's.
 
     Layer entropy is the mean over the surviving channels on the same training images each time; the network's is the
-    mean over its layers, those that make the channel groups.
+    mean over its layers, those that make the channel groups, weighed by the MACs that their surviving channels hold. In
+    a plain mean (`weigh=plain`) a layer counts as much with two channels as with all, so that an agent narrows layers
+    to their two emptiest channels at no cost.
 
     A channel that carries no signal (`live_maps`) has maps without entropy, so that minimising would reward an agent
     for destroying the network. With `guard_dead` such maps are left out of a channel's mean, and a channel that has no
@@ -121,10 +131,11 @@ class NetworkEntropy:
     Args:
         trial: whose network is probed; its config has `EntropySettings`.
         images: how many training images.
+        recalibration: images of BatchNorm's fresh statistics.
     """
 
-    def __init__(self, trial: Trial, images: int) -> None:
-        self._trial, self._images = trial, images
+    def __init__(self, trial: Trial, images: int, recalibration: int) -> None:
+        self._trial, self._images, self._recalibration = trial, images, recalibration
         self._config: EntropySettings = trial.config
         self._maps = [_maps(trial.network, group, layer, self._config) for group in trial.surgery.groups
                       for layer in group.layers]  # fmt: skip
@@ -165,18 +176,20 @@ class NetworkEntropy:
                 values[f"{name} most"] = torch.tensor(most_entropy(maps.shape[-2], maps.shape[-1], levels))
             return values
 
-        found = self._trial.probe(reduce, images=self._images, at=tuple(channels), recalibrate=True)
-        layers = [
-            self._layer_entropy(found[f"{name} entropy"], found[f"{name} live"], found[f"{name} most"])
+        found = self._trial.probe(reduce, images=self._images, at=tuple(channels), recalibrate=self._recalibration)
+        layers = {
+            name: self._layer_entropy(found[f"{name} entropy"], found[f"{name} live"], found[f"{name} most"])
             for name in channels
             if f"{name} live" in found
-        ]
+        }
         if not layers:
             raise UsageError(
                 f"no layer has maps of {smallest}x{smallest} or more, so there is no entropy to reward. "
                 "Use reward=accuracy, or a smaller value of smallest."
             )
-        return sum(layers) / len(layers)
+        macs = {each.module: len(channels[each.module]) * each.macs for each in self._maps}
+        weights = {name: macs[name] if self._config.weigh == "macs" else 1.0 for name in layers}
+        return sum(weights[name] * entropy for name, entropy in layers.items()) / sum(weights.values())
 
     def _layer_entropy(self, entropy: Tensor, live: Tensor, most: Tensor) -> float:
         """The mean over a layer's channels; `entropy` and `live` are means over the images [channels]."""
@@ -188,4 +201,4 @@ class NetworkEntropy:
 def _maps(network: nn.Module, group: ChannelGroup, layer: str, config: EntropySettings) -> _Maps:
     owned = next(each for each in group.slices if each.tensor == f"{layer}.weight" and each.dim == 0)
     module = map_layer(network, layer) if config.maps == "activation" else layer
-    return _Maps(module, group.name, owned.index)
+    return _Maps(module, group.name, owned.index, max(group.macs_per_channel, 1) / len(group.layers))

@@ -12,10 +12,11 @@ class AccuracyRL(AMC):
 
     Deviations: actions are shares of a group's output channels, where AMC's are of a layer's input channels, and layers
     that a residual add ties share one; the remaining weights are not refitted by least squares (the released code does
-    that for some layers); shares are bounded from below too, so that no walk ends under the target; `lower` is 0.05
-    where AMC's 0.2 could not reach a fifth of the MACs, and is lowered further for smaller targets; widths are not
-    rounded to multiples of 8; BatchNorm statistics are collected anew before each reward; the warm-up is a share of the
-    episodes, which are as many as the search's share of the budget allows (`episodes`, `images`, `room`).
+    that for some layers); shares are bounded from below too, so that no walk ends under the target; `lower` is
+    AMC's 0.2, and gives way for targets that it cannot reach; widths are not rounded to multiples of 8; BatchNorm
+    statistics are collected anew before each reward; the warm-up is a share of the episodes (`warmup`), which are as
+    many as the search's share of the budget allows: rewards take fewer images (`images`, `recalibration`) to make room
+    for `room` of them, where AMC has 400 or 800 with 100 of warm-up.
     """
 
     name = "accuracy-rl"

@@ -1,6 +1,7 @@
 """`cluster-rl`: redundancy inside clusters of similar filters, with an agent that chooses the clusters."""
 
 from collections.abc import Callable, Mapping
+from typing import Literal
 
 import numpy as np
 from pydantic import Field
@@ -16,6 +17,9 @@ class ClusterRLConfig(SearchConfig):
     keep_one: bool = Field(False, description="true: of each cluster only the filter nearest to its centre stays")
     normalise: bool = Field(False, description="true: filters are compared by direction (cosine)")
     grid: int = Field(20, ge=2, description="clusters are multiples of this part of a group's filters")
+    order: Literal["clusters", "l1"] = Field(
+        "clusters", description="l1: the same walks, but the filters of smallest norm go: what the criterion adds"
+    )
     starts: int = Field(10, ge=1, description="starts of k-means, the best of which counts")
 
 
@@ -26,7 +30,7 @@ class ClusterRL(WalkSearch):
     loop of clustering and pruning until the target is met, are those of the same group's Entropy 2023, 25(1):9, which
     has a fixed scheme in the agent's place.
 
-    An action a asks for k = round(a n) clusters of a group's n filters, at least 1 and at most n / 2. From each cluster
+    An action a asks for k = round(a n / 2) clusters of a group's n filters, at least 1. From each cluster
     of two or more the filter nearest to the centre goes; of equally near ones, as in every pair, that with the smaller
     l1 norm. So a pass removes as many filters as there are such clusters. Passes are repeated with the same a, on what
     is left, until the target is met; the last pass stops there.
@@ -36,7 +40,8 @@ class ClusterRL(WalkSearch):
     that clusterings are few enough to be kept and the same action always gives the same reward (`grid`). Deviations:
     filters are clustered by all their weights while the search lasts, although removals before them take some of these;
     layers that a residual add ties are clustered together. Settings: `keep_one` for the other reading of the abstract
-    (a cluster keeps one filter), `normalise` for directions, `agent=uniform` for a random search.
+    (a cluster keeps one filter), `normalise` for directions, `agent=uniform` for a random search,
+    `order=l1` for the same walks with AMC's criterion.
     """
 
     name = "cluster-rl"
@@ -50,7 +55,7 @@ class ClusterRL(WalkSearch):
         # the agent walks: the clusters of a group an action, accuracy at the end
         best = self.search(trial, clusters.environment)
         # where the budget allowed no walk: half as many clusters as filters in every group
-        even = {group.name: 0.5 for group in clusters.groups}
+        even = {group.name: 1.0 for group in clusters.groups}
         trial.surgery.remove(clusters.land(even) if best is None else best.keep)
 
 
@@ -100,5 +105,7 @@ class Clusters:
             if ratios[-1] <= ratio:
                 break
         names = [group.name for group in self.groups]
+        if self._trial.config.order == "l1":
+            order = [[] for _ in passes]
         scores = {name: removal_order(gone, self._norms[name]) for name, gone in zip(names, order, strict=True)}
         return surgery.fit(scores, ratios=dict(zip(names, (widths / full).tolist(), strict=True)))

@@ -18,7 +18,8 @@ class RandomSearch(AMC):
 
     The same environment, bounds, evaluations and reward as `accuracy-rl` (`reward=entropy`: as `entropy-rl`). What an
     agent adds is its result minus this one's, whatever the sign: a bounded walk with the best of many is a strong
-    search by itself (Li and Talwalkar 2019, on architecture search).
+    search by itself (Li and Talwalkar 2019, on architecture search). It is no stand-in for methods with another loop:
+    `cluster-rl` and `id-rl` have `agent=uniform` of their own.
     """
 
     name = "random-search"

@@ -18,7 +18,7 @@ from bench.measure.macs import count_macs
 from bench.plugins import discover
 from bench.records.record import Record
 from bench.records.store import Store
-from bench.runner.jobs import Asked, make_plan
+from bench.runner.jobs import RunRequest, make_plan
 from bench.runner.run import Workplace, execute
 from bench.seeding import generator
 from bench.specs.budget import TRAINING, Budget, Ledger, Unit
@@ -120,7 +120,7 @@ def run(
             install(method)
         name = method if isinstance(method, str) else method.name
         targets = () if target == "none" else (target,)
-        asked = Asked((name,), (str(track),), targets, (seed,), tuple(settings), budget)
+        asked = RunRequest((name,), (str(track),), targets, (seed,), tuple(settings), budget)
         (job,) = make_plan(asked)
         monkeypatch.setattr("bench.runner.run.LATENCY_SECONDS", 0.01)
         return execute(job, at)

@@ -54,3 +54,23 @@ def test_every_public_name_can_be_imported() -> None:
         assert getattr(bench, name).__name__.rpartition(".")[2] == name or name == "Keep"  # a package is its path
     with pytest.raises(AttributeError, match="no attribute 'Trail'"):
         bench.Trail  # noqa: B018
+
+
+def test_dir_lists_the_public_names() -> None:
+    assert dir(bench) == sorted(bench.__all__)
+
+
+def test_in_the_folder_above_a_clone_the_clone_is_imported_and_no_empty_namespace(tmp_path: Path) -> None:
+    (tmp_path / "bench").symlink_to(Path(__file__).resolve().parents[1], target_is_directory=True)
+    check = (
+        "import bench, bench.methods.l1 as l1, bench.datasets.digits as digits\n"
+        "assert issubclass(l1.L1, bench.Method) and issubclass(digits.Digits, bench.Dataset)\n"
+        "print(bench.__file__, l1.__file__)"
+    )
+    done = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    inner = Path(bench.__file__).resolve().parent
+    assert [Path(path).resolve() for path in done.stdout.split()] == [
+        inner / "__init__.py",
+        inner.parent / "methods" / "l1.py",
+    ]

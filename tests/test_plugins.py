@@ -11,7 +11,7 @@ import pytest
 import bench.plugins
 from bench import Method, UsageError
 from bench.plugins import discover
-from bench.runner.jobs import method_classes
+from bench.trial.methods import method_classes
 
 TWIN = """
 from bench import Method

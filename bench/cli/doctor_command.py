@@ -116,7 +116,7 @@ def _devices() -> Iterator[Finding]:
         text = " ".join(str(error).split())[:200]
         yield Finding("torch", "broken", f"cannot be imported: {text}", "reinstall torch and torchvision together")
         return
-    from bench.runner.manifest import hardware
+    from bench.records.hardware import hardware
 
     machine = hardware()
     threads, cores = torch.get_num_threads(), os.cpu_count()

@@ -1,4 +1,4 @@
-"""`bench export`: what is typed, handed to `bench.export`."""
+"""`bench export`: what is typed, handed to `bench.own.export`."""
 
 from pathlib import Path
 from typing import Annotated
@@ -32,16 +32,16 @@ def export(
         raise unknown_name("format", to, ["onnx", "safetensors"])
     if normalisation not in ("graph", "metadata"):
         raise unknown_name("normalisation", normalisation, ["graph", "metadata"])
-    from bench.export.load import stored
+    from bench.own.export.load import stored
 
     found = stored(name, store)
     path = out or Path(f"{found.record.run_id if found.record else found.path.stem}.{to}")
     if to == "safetensors":
-        from bench.export.safetensors_file import export_safetensors
+        from bench.own.export.safetensors_file import export_safetensors
 
         print("\n".join(export_safetensors(found, path)))
         return
-    from bench.export.onnx_file import export_onnx
+    from bench.own.export.onnx_file import export_onnx
 
     threads = int(found.record.track_fields.get("threads", 1)) if found.record else 1
     print("\n".join(export_onnx(found, path, normalisation, timed, threads).lines()))  # type: ignore[arg-type]

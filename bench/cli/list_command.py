@@ -12,7 +12,7 @@ Row = dict[str, str]
 
 
 def _methods() -> list[Row]:
-    from bench.runner.jobs import method_classes
+    from bench.trial.methods import method_classes
 
     return [
         {
@@ -28,7 +28,7 @@ def _methods() -> list[Row]:
 
 
 def _settings(method: str) -> list[Row]:
-    from bench.runner.jobs import method_class
+    from bench.trial.methods import method_class
 
     return [
         {"setting": name, "default": str(field.default), "what it does": field.description or ""}
@@ -122,7 +122,7 @@ def catalogue(what: str) -> list[Row]:
     """
     if what in _LISTS:
         return _LISTS[what]()
-    from bench.runner.jobs import method_classes
+    from bench.trial.methods import method_classes
 
     if what in method_classes():
         return _settings(what)

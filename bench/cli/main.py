@@ -15,6 +15,7 @@ import typer
 from bench.cli.best_command import best
 from bench.cli.export_command import export
 from bench.cli.new_track_command import new_track
+from bench.data.folder import data_folder
 from bench.errors import BenchError, UsageError
 
 app = typer.Typer(
@@ -28,8 +29,10 @@ app.add_typer(new, name="new")
 
 DEFAULT_STORE = Path("runs")
 StoreOption = Annotated[Path, typer.Option("--store", help="Folder of the runs.")]
-ProjectOption = Annotated[str, typer.Option(help="W&B project.")]
-EntityOption = Annotated[str | None, typer.Option(help="Whose project; default: the account's.")]
+ProjectOption = Annotated[str | None, typer.Option(help="W&B project.", show_default="WANDB_PROJECT, else bench")]
+EntityOption = Annotated[
+    str | None, typer.Option(help="Whose W&B project.", show_default="WANDB_ENTITY, else the account's")
+]
 Names = Annotated[list[str] | None, typer.Option(help="Name, or several with commas; may be given again.")]
 MethodsOption = Annotated[
     list[str] | None, typer.Option("--method", help="Method, several with commas, or all.", show_default="hbfp")
@@ -78,13 +81,6 @@ def _names(values: list[str] | None) -> tuple[str, ...]:
     return names or (("",) if values else ())  # a lone comma is a mistake, not a wish for the default
 
 
-def _data_folder(given: Path | None) -> Path:
-    """`--data`, else `BENCH_DATA`, else the user's cache directory."""
-    from platformdirs import user_cache_path
-
-    return given or Path(os.environ.get("BENCH_DATA") or user_cache_path("bench") / "data")
-
-
 @app.command()
 def run(
     method: MethodsOption = None,
@@ -104,6 +100,8 @@ def run(
             help="auto, online, offline or off. auto: WANDB_MODE, else online with a key, else offline in STORE/wandb."
         ),
     ] = "auto",
+    project: ProjectOption = None,
+    entity: EntityOption = None,
     executor: Annotated[
         str,
         typer.Option(
@@ -143,9 +141,9 @@ def run(
     carries_out = make_executor("inline" if dry_run else executor, ExecutorOptions(workers, limits))
     with closing(carries_out):  # made first: it starts what takes long
         from bench.cli.run_command import Session
-        from bench.runner.jobs import Asked, resolve_device
+        from bench.runner.jobs import RunRequest, resolve_device
 
-        asked = Asked(
+        request = RunRequest(
             methods=_names(method),
             tracks=_names(track),
             targets=tuple(target or ()),
@@ -155,10 +153,10 @@ def run(
             device=resolve_device(device),
             claims=_names(claim),
         )
-        session = Session(store, _data_folder(data), wandb, carries_out, workers, quiet=as_json)
+        session = Session(store, data_folder(data), wandb, carries_out, workers, as_json, project, entity)
         if dry_run:
-            raise typer.Exit(session.plan(asked, shard, retry_failed, as_json))
-        raise typer.Exit(session.run(asked, retry_failed, as_json, shard))
+            raise typer.Exit(session.plan(request, shard, retry_failed, as_json))
+        raise typer.Exit(session.run(request, retry_failed, as_json, shard))
 
 
 @app.command()
@@ -291,20 +289,22 @@ def leaderboard(
 def report(
     out: Annotated[Path, typer.Option(help="Folder of the page.")] = Path("page"),
     store: StoreOption = DEFAULT_STORE,
-    project: ProjectOption = "bench",
+    project: ProjectOption = None,
     entity: EntityOption = None,
 ) -> None:
     """Make the leaderboard a W&B report, or update the one made before; without an account, the page alone."""
-    from bench.cli.run_command import all_records
+    from bench.cli.run_command import all_evidence, all_records
     from bench.leaderboard.wandb_report.report import make_report
+    from bench.tracking.mode import project_name
 
-    reported = make_report(*all_records(store), out, project, entity)
+    where = project_name(project, os.environ)
+    reported = make_report(*all_records(store), out, where, entity, evidence=all_evidence(store))
     print(reported.words())
     raise typer.Exit(int(reported.done == "failed"))
 
 
 @app.command()
-def sync(store: StoreOption = DEFAULT_STORE, project: ProjectOption = "bench", entity: EntityOption = None) -> None:
+def sync(store: StoreOption = DEFAULT_STORE, project: ProjectOption = None, entity: EntityOption = None) -> None:
     """Upload a store's records to W&B, each once; what failed is tried again next time."""
     from bench.tracking.mode import online_mode
     from bench.tracking.sync import sync_store
@@ -354,9 +354,9 @@ def verify(
 
     record, folder = find_record(name, store)
     if measure_only:
-        verdict = measure_again(record, folder / "network.safetensors", _data_folder(data))
+        verdict = measure_again(record, folder / "network.safetensors", data_folder(data))
     else:
-        verdict = run_again(record, _data_folder(data), plain_progress(record.run_id))
+        verdict = run_again(record, data_folder(data), plain_progress(record.run_id))
     print(f"{record.run_id}: {verdict.words()}")
     if note:
         from bench.checks.record.note import write_note
@@ -380,8 +380,8 @@ def measure(
 ) -> None:
     """Time stored networks again, in turns with their dense network, in PyTorch and, where installed, onnxruntime."""
     from bench.cli.measure_command import as_values, print_times
-    from bench.export.load import stored
-    from bench.export.timing import time_in_turns, wait_for_quiet
+    from bench.own.export.load import stored
+    from bench.own.export.timing import time_in_turns, wait_for_quiet
 
     if quiet is not None:
         wait_for_quiet(quiet)
@@ -417,7 +417,7 @@ def check(
     if results:
         from bench.checks.record.audit import check_results
 
-        folder = _data_folder(data)
+        folder = data_folder(data)
         raise typer.Exit(check_results(method, files or [], folder if folder.is_dir() else None))
     from bench.checks.method.kit import check_methods
 
@@ -480,7 +480,7 @@ def doctor(
     """
     from bench.cli.doctor_command import examine, print_findings
 
-    found = list(examine(store, _data_folder(data), os.environ))
+    found = list(examine(store, data_folder(data), os.environ))
     if as_json:
         print(json.dumps([finding.as_json() for finding in found], indent=1))
     else:

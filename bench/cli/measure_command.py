@@ -7,7 +7,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from bench.export.timing import Timed
+from bench.own.export.timing import Timed
 
 __all__ = ["as_values", "print_times"]
 

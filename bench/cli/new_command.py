@@ -91,7 +91,7 @@ def new_method(name: str, kind: str = "structured", folder: Path | None = None, 
 
 
 def _check_name(name: str) -> None:
-    from bench.runner.jobs import method_classes
+    from bench.trial.methods import method_classes
 
     wrong = not _NAME.fullmatch(name) or len(name) > _LONGEST or name in _WORDS
     if wrong or keyword.iskeyword(name):

@@ -12,23 +12,25 @@ from rich.console import Console
 from bench.cli.progress import ProgressDisplay
 from bench.cli.tables import results_table
 from bench.journal import interrupt as stopping
+from bench.records.evidence import Evidence, evidence_below
 from bench.records.lookup import committed_results
 from bench.records.record import UNFINISHED, Record
 from bench.records.store import Store, Unreadable, each_record, read_records
+from bench.records.text import json_text, one_line, plain
 from bench.runner.executor import Executor
 from bench.runner.forecast import overview, planned_runs
-from bench.runner.jobs import Asked, Job, plan, shard
+from bench.runner.jobs import Job, Plan, RunRequest, plan, shard
+from bench.runner.live import LIVE
 from bench.runner.run import Workplace
 from bench.runner.suite import Outcome, check, run_suite
 from bench.runner.workers import Inline
-from bench.text import json_text, one_line, plain
 from bench.tracking.mode import choose_mode
-from bench.tracking.tracker import Published, Tracker
+from bench.tracking.tracker import Tracker
 
 if TYPE_CHECKING:
     from bench.leaderboard.verdicts.verdicts import ClaimVerdict
 
-__all__ = ["Session", "all_records", "draw_leaderboard", "plain_progress", "print_verdicts"]
+__all__ = ["Session", "all_evidence", "all_records", "draw_leaderboard", "plain_progress", "print_verdicts"]
 
 
 _STOPPING = "stopping: each run is kept where it is (Ctrl-C again stops at once)"
@@ -42,6 +44,11 @@ def all_records(store: Path) -> tuple[list[Record], list[Unreadable]]:
     return list(by_id.values()), [*broken, *unreadable]
 
 
+def all_evidence(store: Path) -> dict[str, Evidence]:
+    """What lies beside the records of the store and the committed results, by run id."""
+    return evidence_below(committed_results()) | evidence_below(store)
+
+
 def draw_leaderboard(store: Path, out: Path) -> tuple[Path, str]:
     """Writes the pages of the store and the committed results, record by record.
 
@@ -52,7 +59,6 @@ def draw_leaderboard(store: Path, out: Path) -> tuple[Path, str]:
         StoreError: `out` cannot be written.
     """
     from bench.leaderboard.pages.site import write_leaderboard
-    from bench.records.evidence import evidence_below
 
     drawn: set[str] = set()
     unreadable: list[Unreadable] = []
@@ -66,14 +72,13 @@ def draw_leaderboard(store: Path, out: Path) -> tuple[Path, str]:
                     drawn.add(each.run_id)
                     yield each
 
-    evidence = evidence_below(committed_results()) | evidence_below(store)
-    page = write_leaderboard(records(), unreadable, out, evidence)
+    page = write_leaderboard(records(), unreadable, out, all_evidence(store))
     return page, f"{len(drawn)} records ({len(unreadable)} unreadable): {page}"
 
 
 def print_verdicts(found: Sequence["ClaimVerdict"]) -> None:
     """Verdicts as a table; below it why they are what they are and, for what was not run, the command."""
-    from bench.leaderboard.verdicts.verdict_columns import verdict_table
+    from bench.leaderboard.pages.verdict_columns import verdict_table
 
     console = Console() if sys.stdout.isatty() else Console(width=220)
     console.print(verdict_table(found))
@@ -109,6 +114,7 @@ class Session:
         executor: carries the runs out.
         workers: runs at the same time.
         quiet: nothing on standard output but what is asked for.
+        project, entity: of W&B; None for its variables, else `bench` and the account's own.
     """
 
     store: Path
@@ -117,14 +123,16 @@ class Session:
     executor: Executor = field(default_factory=Inline)
     workers: int = 1
     quiet: bool = False
+    project: str | None = None
+    entity: str | None = None
 
-    def plan(self, asked: Asked, part: str | None, retry_failed: bool, as_json: bool) -> int:
+    def plan(self, request: RunRequest, part: str | None, retry_failed: bool, as_json: bool) -> int:
         """Says what a command would do, and does nothing.
 
         Raises:
             UsageError: what was asked for cannot be done.
         """
-        made = plan(asked) if part is None else shard(plan(asked), part)
+        made = _planned(request, part, Workplace(Store(self.store), self.data))
         rows = planned_runs(made.jobs, Store(self.store), retry_failed)
         if as_json:
             print(json_text([asdict(row) for row in rows]))
@@ -138,7 +146,9 @@ class Session:
             print(one_line(f"{row.run_id}: {row.words}"))
         return 0
 
-    def run(self, asked: Asked, retry_failed: bool = False, as_json: bool = False, part: str | None = None) -> int:
+    def run(
+        self, request: RunRequest, retry_failed: bool = False, as_json: bool = False, part: str | None = None
+    ) -> int:
         """Runs the plan and reports.
 
         Returns:
@@ -148,30 +158,38 @@ class Session:
             UsageError: what was asked for cannot be done; nothing was started.
         """
         mode = choose_mode(self.wandb, os.environ)
-        made = plan(asked) if part is None else shard(plan(asked), part)
-        jobs = made.jobs
         workplace = Workplace(Store(self.store), self.data)
+        made = _planned(request, part, workplace)
+        jobs = made.jobs
         check(jobs, workplace)
         display = ProgressDisplay(len(jobs))
-        tracker = Tracker(mode, self.store, warn=lambda text: display.say(f"warning: {text}"))
+        tracker = Tracker(
+            mode, self.store, self.project, entity=self.entity, warn=lambda text: display.say(f"warning: {text}")
+        )
+
+        def progress(job: Job, phase: str, share: float) -> None:
+            display.update(job, phase, share)
+            tracker.follow(job.spec, job.command, workplace.store.folder(job.spec.run_id) / LIVE)
+
         for unfit in made.left_out:
             display.say(f"left out on {unfit.track}: {unfit.reason}")
         for line in overview(jobs, workplace.store, read_records(self.store)[0], retry_failed).lines(self.workers):
             display.say(line)
         outcomes: list[Outcome] = []
-        published: list[Published] = []
         interrupted = False
         with stopping.graceful(message=_STOPPING), display.shown():
             try:
-                for outcome in run_suite(jobs, workplace, self.executor, display.update, retry_failed):
+                for outcome in run_suite(jobs, workplace, self.executor, progress, retry_failed):
                     outcomes.append(outcome)
                     display.finished(outcome.job, _words(outcome))
                     if outcome.record is not None and outcome.fresh:
                         network = workplace.store.folder(outcome.record.run_id) / "network.safetensors"
-                        sent = tracker.publish(outcome.record, network if network.is_file() else None)
-                        published += [sent] if sent else []
+                        tracker.publish(outcome.record, network if network.is_file() else None)
             except KeyboardInterrupt:
                 interrupted = True
+            finally:
+                tracker.close()
+            tracker.publish_suite([each.record for each in outcomes if each.record is not None and each.fresh])
         if interrupted:
             display.say(f"interrupted after {len(outcomes)} of {len(jobs)} runs; the same command goes on from here.")
         ordered = _in_order(outcomes, jobs)
@@ -180,7 +198,7 @@ class Session:
         if as_json:
             print("[" + ",\n".join(record.to_json().rstrip() for record in records) + "]")
         else:
-            self._report(records, published, page)
+            self._report(records, page)
             for outcome in ordered:
                 if outcome.record is None:
                     print(f"{outcome.job.spec.run_id}: no record: {outcome.error}")
@@ -190,27 +208,24 @@ class Session:
 
     def _page(self) -> Path:
         from bench.leaderboard.pages.site import write_leaderboard
-        from bench.records.evidence import evidence_below
 
         records, unreadable = read_records(self.store)
         return write_leaderboard(records, unreadable, self.store / "page", evidence_below(self.store))
 
-    def _report(self, records: Sequence[Record], published: Sequence[Published], page: Path) -> None:
-        console = Console() if sys.stdout.isatty() else Console(width=200)
-        store = Store(self.store)
+    def _report(self, records: Sequence[Record], page: Path) -> None:
+        """The table, what went wrong, and where everything is."""
+        console = Console() if sys.stdout.isatty() else Console(width=80)
         if records:
             console.print(results_table(records))
         for record in records:
             if record.error:
-                last = record.error.strip().splitlines()[-1]
-                console.print(
-                    f"{record.run_id}: {record.status}: {last}", markup=False, highlight=False, soft_wrap=True
-                )
-        lines = [f"record  {store.record_path(record.run_id)}" for record in records]
-        lines += [f"W&B     {sent.where}" for sent in published]
-        lines.append(f"page    {page}")
-        for line in lines:
-            console.print(line, markup=False, highlight=False, soft_wrap=True)
+                print(one_line(f"{record.run_id}: {record.status}: {record.error.strip().splitlines()[-1]}"))
+        print(plain(f"page    {page}"))
+
+
+def _planned(request: RunRequest, part: str | None, workplace: Workplace) -> Plan:
+    made = plan(request, workplace.inputs)
+    return made if part is None else shard(made, part)
 
 
 def _words(outcome: Outcome) -> str:

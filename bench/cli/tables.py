@@ -1,91 +1,111 @@
 """Tables for a terminal: what runs came to, in numbers with units."""
 
+from collections import Counter, defaultdict
 from collections.abc import Sequence
+from statistics import fmean
+from typing import Literal
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
+from bench.records.format import quantity, spent_text
 from bench.records.record import Measured, Record
 
-__all__ = ["quantity", "results_table", "show_record", "show_records"]
+__all__ = ["results_table", "show_record", "show_records"]
 
 
-def quantity(value: float) -> str:
-    """A count in three or four digits with its prefix: 2293000 is `2.293 M`."""
-    for factor, prefix in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if value >= factor:
-            return f"{value / factor:.4g} {prefix}"
-    return f"{value:.4g}"
+def results_table(records: Sequence[Record], by_seed: bool = False) -> Table:
+    """A row a method and target, means over seeds, in 80 columns.
 
-
-def _latency(measured: Measured) -> str:
-    return " / ".join(f"{row.median_seconds * 1e3:.3g}" for row in measured.latency)
-
-
-def results_table(records: Sequence[Record]) -> Table:
-    """One row a record: accuracy before and after, sizes, latency, and what was spent."""
-    table = Table(caption="top-1 on test; latency in ms at batch 1 / larger batch; spent: of the budget", expand=False)
-    table.add_column("method", no_wrap=True)
-    table.add_column("target", no_wrap=True)
-    for name in (
-        "seed",
-        "dense top-1",
-        "pruned top-1",
-        "MACs",
-        "kept",
-        "params",
-        "dense ms",
-        "pruned ms",
-        "spent",
-        "device s",
-    ):
-        table.add_column(name, justify="right")
-    table.add_column("status", no_wrap=True)
+    Args:
+        records: of any tracks; a track's rows stand together.
+        by_seed: a row a run instead.
+    """
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), expand=False)
+    for name, justify in _COLUMNS:
+        table.add_column(name, justify=justify, no_wrap=name in ("target", "kept"), overflow="fold")
+    rows: dict[tuple[str, ...], list[Record]] = defaultdict(list)
     for record in records:
-        cells = [record.method, record.target, str(record.seed)]
-        if record.dense and record.pruned and record.ratios:
-            cells += [
-                f"{record.dense.top1_test:.4f}",
-                f"{record.pruned.top1_test:.4f}",
-                quantity(record.pruned.macs),
-                f"{record.ratios.macs:.4f}",
-                quantity(record.pruned.nonzero),
-                _latency(record.dense),
-                _latency(record.pruned),
-            ]
-        else:
-            cells += ["-"] * 7
-        total = record.ledger.get("total")
-        cells += [spent_text(record), f"{total.device_seconds:.1f}" if total else "-", _status(record)]
-        table.add_row(*cells)
+        rows[record.track, record.method, record.target, *([record.run_id] if by_seed else [])].append(record)
+    track = ""
+    for (name, *_), runs in rows.items():
+        if name != track and len({record.track for record in records}) > 1:
+            table.add_row(Text(name, style="bold"))
+            track = name
+        table.add_row(*_row(runs, by_seed))
+    several = not by_seed and any(len(runs) > 1 for runs in rows.values())
+    table.caption = (
+        f"top-1 on test{', means over seeds' if several else ''}; lost: points below the dense network;\n"
+        "kept: MACs or, where the target or the method is about those, parameters; "
+        "time: on the device"
+    )
+    table.caption_justify = "left"
     return table
 
 
-def spent_text(record: Record) -> str:
-    """What was spent of the budget, in its unit."""
-    unit = "ep" if record.budget.unit == "dense_epochs" else "s"
-    spent = record.spent
-    return "-" if spent is None else f"{spent:.4g} of {record.budget.amount:g} {unit}"
+_COLUMNS: tuple[tuple[str, Literal["left", "right"]], ...] = (
+    ("method", "left"),
+    ("target", "left"),
+    ("seeds", "right"),
+    ("top-1", "right"),
+    ("lost", "right"),
+    ("kept", "right"),
+    ("time", "right"),
+    ("status", "left"),
+)
 
 
-def _status(record: Record) -> str:
-    colour = {"ok": "green", "missed-target": "yellow", "undertrained": "yellow"}.get(record.status, "red")
-    return f"[{colour}]{record.status}[/]"
+def _row(runs: Sequence[Record], by_seed: bool) -> list[Text | str]:
+    """The cells of runs that only the seed tells apart."""
+    first = runs[0]
+    ended = [(r.dense, r.pruned, r.ratios) for r in runs if r.dense and r.pruned and r.ratios]
+    cells: list[Text | str] = [Text(first.method), first.target, str(first.seed if by_seed else len(runs))]
+    if ended:
+        top1 = fmean(pruned.top1_test for _, pruned, _ in ended)
+        lost = fmean(dense.top1_test - pruned.top1_test for dense, pruned, _ in ended)
+        size = first.kind == "unstructured" or first.target.startswith("params")
+        kept = fmean(p.nonzero / d.params if size else r.macs for d, p, r in ended)
+        cells += [f"{100 * top1:.2f} %", f"{100 * lost:+.2f}", f"{100 * kept:.1f} %"]
+    else:
+        cells += ["-"] * 3
+    times = [total.device_seconds for r in runs if (total := r.ledger.get("total"))]
+    cells.append(duration(fmean(times)) if times else "-")
+    counts = Counter(record.status for record in runs)
+    words = Text()
+    for status, count in counts.items():
+        words.append(f"{', ' if words else ''}{f'{count} ' if len(counts) > 1 else ''}")
+        words.append(status, style=_colour(status))
+    return [*cells, words]
+
+
+def duration(seconds: float) -> str:
+    """Seconds, minutes or hours, in three digits at most."""
+    if seconds < 90:
+        return f"{seconds:.3g} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def _colour(status: str) -> str:
+    return {"ok": "green", "missed-target": "yellow", "undertrained": "yellow"}.get(status, "red")
 
 
 def show_records(records: Sequence[Record], console: Console) -> None:
     """Several runs that one name means: their results, and the ids that tell them apart."""
-    console.print(results_table(records))
+    console.print(results_table(records, by_seed=True))
     for record in records:
         console.print(f"bench show {record.run_id}", markup=False, highlight=False, soft_wrap=True)
 
 
 def show_record(record: Record, console: Console) -> None:
     """Everything a person wants to know of one record."""
-    console.print(f"[bold]{record.run_id}[/]  {_status(record)}")
+    console.print(Text(record.run_id, style="bold"), Text(record.status, style=_colour(record.status)))
     if record.error:
         console.print(record.error, markup=False, highlight=False)
-    console.print(results_table([record]))
+    if record.dense and record.pruned:
+        console.print(_measures(record.dense, record.pruned))
+    console.print(f"spent {spent_text(record)}", highlight=False)
     if record.layers:
         layers = Table(title="layers")
         for name in ("layer", "width before", "width after", "params", "nonzero", "MACs"):
@@ -118,3 +138,28 @@ def show_record(record: Record, console: Console) -> None:
     for name, value in record.config.items():
         console.print(f"  {name} = {value}", markup=False, highlight=False)
     console.print(f"run it again: {record.manifest.get('command', '')}", markup=False, highlight=False, soft_wrap=True)
+
+
+def _measures(dense: Measured, pruned: Measured) -> Table:
+    """The pruned network beside the dense one, a measure a row."""
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for name in ("", "dense", "pruned", "kept"):
+        table.add_column(name, justify="left" if not name else "right")
+    for name, before, after in (
+        ("top-1 on test", dense.top1_test, pruned.top1_test),
+        ("top-1 on validation", dense.top1_val, pruned.top1_val),
+    ):
+        table.add_row(name, f"{100 * before:.2f} %", f"{100 * after:.2f} %", f"{100 * (after - before):+.2f} points")
+    sizes = [
+        ("MACs", dense.macs, pruned.macs),
+        ("parameters", dense.params, pruned.params),
+        ("nonzero parameters", dense.nonzero, pruned.nonzero),
+        ("bytes", dense.bytes, pruned.bytes),
+    ]
+    for name, whole, rest in sizes:
+        table.add_row(name, quantity(whole), quantity(rest), f"{100 * rest / whole:.1f} %" if whole else "-")
+    for slow, fast in zip(dense.latency, pruned.latency, strict=False):
+        times = slow.median_seconds, fast.median_seconds
+        shares = [f"{times[0] * 1e3:.3g} ms", f"{times[1] * 1e3:.3g} ms", f"{100 * times[1] / times[0]:.0f} %"]
+        table.add_row(f"latency, batch {slow.batch}", *shares)
+    return table

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from bench.plugins import discover
+from bench.specs.code import source_sha256
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -98,6 +99,10 @@ class Dataset(abc.ABC):
     def shape(self) -> tuple[int, int, int]:
         """The shape of an image, `(channels, height, width)`."""
         return self.channels, self.height, self.width
+
+    def code_sha256(self) -> str:
+        """Hash over the code of the data set's own, which reads its images."""
+        return source_sha256(type(self).__module__)
 
     @abc.abstractmethod
     def load(self, folder: Path) -> tuple[Images, Images] | tuple[ImageFiles, ImageFiles]:

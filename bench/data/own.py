@@ -14,6 +14,8 @@ from bench.data.sources import Found, find_images
 from bench.data.stratify import stratified_draw
 from bench.data.streaming import StreamedSplit
 from bench.errors import DataError
+from bench.plugins.imported import is_import, module_of, source_file
+from bench.specs.code import library_of, source_of
 from bench.specs.sources import ImagesSection
 from bench.specs.track import Track
 
@@ -72,6 +74,16 @@ class OwnImages(Dataset):
         self.mean, self.std = section.mean, section.std  # type: ignore[misc]
         self.flip, self.streamed, self.margin = section.flip, section.streamed, section.margin  # type: ignore[misc]
         self.held_out = 0  # type: ignore[misc]
+
+    def code_sha256(self) -> str:
+        """Hash over the code of the function that gives the images; empty where they lie in files."""
+        source = self._section.source
+        if not is_import(source):
+            return ""
+        file, module = source_file(source, self._root), module_of(source, self._root).__name__
+        folder = (self._root or Path()).resolve() if file is None else file.resolve().parent
+        found = library_of(module, folder) if file is None else None
+        return (found or source_of(module, folder, label=file.name if file else None)).sha256
 
     def load(self, folder: Path) -> tuple[Images, Images] | tuple[ImageFiles, ImageFiles]:
         """Training and test images; the data folder is not looked into."""

@@ -14,7 +14,7 @@ from bench.data.arrays import parts_of_arrays
 from bench.data.base import ImageFiles
 from bench.data.torch_datasets import parts_of_function
 from bench.errors import DataError
-from bench.imported import is_import
+from bench.plugins.imported import is_import
 
 __all__ = ["Found", "find_images", "hand_over_images"]
 

@@ -7,19 +7,23 @@ Finding files is the data set's (`bench.data.base`), drawing the validation spli
 
 import dataclasses
 import hashlib
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from bench.data.augmentation import draw_moves, moved
 from bench.data.base import Dataset, ImageFiles, Images, dataset
+from bench.data.hashes import files_sha256
 from bench.data.own import dataset_of
 from bench.data.stratify import mixed, stratified_draw
 from bench.data.streaming import StreamedSplit
 from bench.errors import DataError, UsageError
+from bench.specs.digest import digest
 from bench.specs.track import Recipe, Track, Validation
 
 __all__ = [
@@ -37,6 +41,7 @@ __all__ = [
 ]
 
 Batches = Iterator[tuple[Tensor, Tensor]]
+_SAID_FROM = 20_000  # images to read, from which on a person is told
 
 
 class Normaliser:
@@ -112,11 +117,12 @@ class Data:
         validation_indices: int64 [images] on the CPU, place of each validation image in the data set's
             training part.
         fingerprint: SHA-256 over the stored pixels and labels of both parts of the data set and over
-            `validation_indices`. For a data set in files, over each file's name, size and label instead of its
-            content, which would mean to read all of ImageNet's 140 GB before each run.
+            `validation_indices`; for a data set in files, over each file's name, label and content, which is read once
+            and then only where a file's size or time of change is another (`bench.data.hashes`).
         classes: number of labels.
         shape: of an image, (C, H, W).
         normaliser: with the data set's mean and standard deviation, on the device.
+        decoding: for a data set in files, hash over how they are read and scaled: the data set's own code, its margin.
     """
 
     name: str
@@ -128,11 +134,18 @@ class Data:
     classes: int
     shape: tuple[int, int, int]
     normaliser: Normaliser
+    decoding: str = ""
 
     @property
     def device(self) -> torch.device:
         """Where batches are served."""
         return self.train.labels.device
+
+    @property
+    def sha256(self) -> str:
+        """Hash over all that a run learns from: the fingerprint, how images are read and normalised, labels, shape."""
+        normalised = [list(self.normaliser.mean), list(self.normaliser.std)]
+        return digest([self.fingerprint, self.decoding, *normalised, self.classes, list(self.shape)])
 
     def for_method(self) -> "Data":
         """The same with an empty test part: what a trial may hold."""
@@ -256,9 +269,9 @@ def split_files(
         return StreamedSplit(part.root, names, labels.to(device), source.shape, source.margin, part.read)
 
     listed = "".join(
-        f"{label} {size} {name}\n"
+        f"{label} {sha256} {name}\n"
         for part in (train, test)
-        for label, size, name in zip(part.labels.tolist(), part.bytes, part.names, strict=True)
+        for label, sha256, name in zip(part.labels.tolist(), _contents(source, part), part.names, strict=True)
     )
     names = torch.frombuffer(bytearray(listed, "utf-8", "surrogateescape"), dtype=torch.uint8)
     return Data(
@@ -271,7 +284,20 @@ def split_files(
         classes=source.classes,
         shape=source.shape,
         normaliser=Normaliser(source.mean, source.std, device),
+        decoding=digest([source.margin, source.code_sha256()]),
     )
+
+
+def _contents(source: Dataset, part: ImageFiles) -> list[str]:
+    """Hash of each image's file; says so where many must be read. Of images that lie in no files, of their pixels."""
+    if part.read is not None:
+        return [hashlib.sha256(np.asarray(part.read(name)).tobytes()).hexdigest() for name in part.names]
+
+    def report(done: int, files: int) -> None:
+        if files > _SAID_FROM:
+            print(f"data set {source.name!r}: {done:,} of {files:,} images read, to know them again", file=sys.stderr)
+
+    return files_sha256(part.root, part.names, report)
 
 
 def _validation(source: Dataset, labels: Tensor, validation: Validation) -> tuple[list[int], list[int]]:
@@ -378,8 +404,8 @@ def _check_labels(source: Dataset, labels: Tensor) -> None:
 
 
 def _fingerprint(*tensors: Tensor) -> str:
-    digest = hashlib.sha256()
+    found = hashlib.sha256()
     for tensor in tensors:
-        digest.update(f"{tensor.dtype} {tuple(tensor.shape)}\n".encode())
-        digest.update(tensor.contiguous().numpy().data)
-    return digest.hexdigest()
+        found.update(f"{tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        found.update(tensor.contiguous().numpy().data)
+    return found.hexdigest()

@@ -11,7 +11,7 @@ import numpy as np
 from bench.data.base import ImageFiles
 from bench.data.pixels import as_image
 from bench.errors import DataError, UsageError
-from bench.imported import imported
+from bench.plugins.imported import imported
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -19,7 +19,7 @@ from torch import nn
 from bench.errors import UncountedOperator
 from bench.measure._mode import device_of, dtype_of, measuring
 from bench.measure.operators import Handler, handlers, how_to_register
-from bench.measure.tracing import failure, named, traceable
+from bench.measure.tracing import failure, named, nothing_lost, traceable
 from bench.measure.weight_shares import WeightShares
 
 __all__ = ["MacCount", "count_macs", "macs_nonzero"]
@@ -85,7 +85,8 @@ def _count(network: nn.Module, shape: tuple[int, ...], known: dict[str, Handler]
             analysis = FlopCountAnalysis(network, (image,)).clear_op_handles()
             analysis.set_op_handle(**{op: named(op, handler, network) for op, handler in known.items()})
             analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False).tracer_warnings("none")
-            below = analysis.by_module()
+            with nothing_lost(network):
+                below = analysis.by_module()
         except UncountedOperator:
             raise
         except Exception as error:  # whatever the network's own code, or PyTorch's tracer, raises

@@ -13,9 +13,9 @@ from bench.measure.accuracy import measure_accuracy, pack_bits
 from bench.measure.latency import Latency, measure_latency
 from bench.measure.macs import count_macs, macs_nonzero
 from bench.measure.memory import peak_bytes
+from bench.measure.precision import autocast
 from bench.measure.size import measure_size
 from bench.records.record import LatencyRow, Layer, Measured
-from bench.training.trainer import autocast
 
 __all__ = ["latencies", "layers_of", "measure", "tensors_sha256"]
 
@@ -63,6 +63,7 @@ def measure(
         top5_val=validation.top5,
         top5_test=test.top5,
         loss_val=validation.loss if math.isfinite(validation.loss) else None,
+        log_loss_test=test.loss if math.isfinite(test.loss) else None,
         correct_test=pack_bits(test.correct),
         macs=macs.total,
         macs_convolutions=sum(count for name, count in macs.by_layer.items() if _is_convolution(network, name)),

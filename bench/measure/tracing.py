@@ -6,7 +6,7 @@ The counting itself is `bench.measure.macs`'s.
 import linecache
 import logging
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from types import FrameType, TracebackType
 from typing import Any
@@ -15,12 +15,13 @@ from unittest.mock import patch
 import torch
 import torch.utils.checkpoint
 from torch import Tensor, nn
+from torch.nn.modules.module import register_module_forward_hook
 
 from bench.errors import BenchError, UncountedOperator, UsageError
 from bench.measure.operators import Handler, how_to_register
 from bench.measure.traced_values import module_of, parametrised_weight
 
-__all__ = ["failure", "named", "traceable"]
+__all__ = ["failure", "named", "nothing_lost", "traceable"]
 
 
 @contextmanager
@@ -57,19 +58,58 @@ def traceable(network: nn.Module, device: torch.device) -> Iterator[None]:
 
 @contextmanager
 def _as_written(network: nn.Module) -> Iterator[None]:
-    """Neither compiled nor recomputed: at inference both compute what the code says."""
+    """Neither compiled nor recomputed nor checked: at inference all compute what the code says."""
 
     def call(function: Callable[..., Any], _preserve: bool, *arguments: Any) -> Any:
         return function(*arguments)
 
     with ExitStack() as stack:
         stack.enter_context(patch.object(torch.utils.checkpoint.CheckpointFunction, "apply", call))
+        # Sizes are tensors in a trace, which torch's own assertions (of max_unpool2d, say) refuse.
+        stack.enter_context(patch.object(torch, "_check_with", lambda *_: None))
         for module in network.modules():
             if "_orig_mod" in module._modules:  # torch.compile(module)
                 stack.enter_context(patch.object(module, "forward", module.get_submodule("_orig_mod").__call__))
             if module._compiled_call_impl is not None:  # module.compile()
                 stack.enter_context(patch.object(module, "_compiled_call_impl", None))
         yield
+
+
+@contextmanager
+def nothing_lost(network: nn.Module) -> Iterator[None]:
+    """Within it the tracer sees every module's outputs leave, in whatever container or object the network returns them.
+
+    It forgets what does not reach an output, such as what decides whether to go on; the network computes it all the
+    same.
+    """
+    kept: list[Tensor] = []
+
+    def keep(_module: nn.Module, _inputs: Any, output: Any) -> None:
+        kept.extend(_tensors(output))
+
+    def give(_module: nn.Module, _inputs: Any, output: Any) -> tuple[Tensor, ...]:
+        return (*kept, *_tensors(output))
+
+    handles = [register_module_forward_hook(keep), network.register_forward_hook(give)]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _tensors(output: Any, depth: int = 4) -> list[Tensor]:
+    """The tensors in containers, dataclasses and plain objects."""
+    if isinstance(output, Tensor):
+        # What torch.vmap works on must not leave it.
+        return [] if torch._C._functorch.is_functorch_wrapped_tensor(output) else [output]
+    if isinstance(output, Mapping):
+        inside = list(output.values())
+    elif isinstance(output, Iterable) and not isinstance(output, str | bytes):
+        inside = list(output)
+    else:
+        inside = list(getattr(output, "__dict__", {}).values())
+    return [tensor for each in inside for tensor in _tensors(each, depth - 1)] if depth else []
 
 
 def named(op: str, handler: Handler, network: nn.Module) -> Handler:

@@ -9,6 +9,7 @@ import abc
 import fnmatch
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar
 
 import torch
@@ -78,6 +79,8 @@ class Network(abc.ABC):
         reference: the paper or code that the form follows.
         prunable: `fnmatch` patterns of the layers whose outputs may be pruned; None: every convolution.
         input: the input and the classes that the network is known for.
+        weights: file that `build` takes its weights from, where it does: its content is part of what a run is. Weights
+            that a track gives are the track's.
     """
 
     name: str
@@ -85,6 +88,7 @@ class Network(abc.ABC):
     reference: str
     input: NetworkSpec
     prunable: ClassVar[tuple[str, ...] | None] = None
+    weights: Path | None = None
 
     @abc.abstractmethod
     def construct(self, spec: NetworkSpec) -> nn.Module:

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from bench.errors import UsageError
-from bench.imported import imported, source_file
 from bench.networks.base import Network, NetworkSpec, reset, reset_modules
+from bench.plugins.imported import imported, source_file
 
 __all__ = ["OwnNetwork", "check_outputs"]
 

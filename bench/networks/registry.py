@@ -5,13 +5,13 @@ from pathlib import Path
 from typing import Any
 
 from bench.errors import UsageError
-from bench.imported import is_import
 from bench.networks.base import Network
 from bench.networks.live import PREFIX, LiveNetwork
 from bench.networks.own import OwnNetwork
 from bench.networks.timm import TimmNetwork
 from bench.networks.torchvision import TorchvisionNetwork
 from bench.plugins import Discovered, discover
+from bench.plugins.imported import is_import
 from bench.specs.track import Track
 
 __all__ = ["all_networks", "names", "network", "network_of"]

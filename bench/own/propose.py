@@ -15,7 +15,6 @@ from torch import Tensor, nn
 from bench.data.own import Parts, decoded, parts_of
 from bench.data.stratify import stratified_draw
 from bench.errors import DataError, NotPrunable, UncountedOperator, UsageError
-from bench.imported import is_import
 from bench.measure.accuracy import measure_accuracy
 from bench.measure.macs import count_macs
 from bench.networks.base import NetworkSpec
@@ -24,6 +23,7 @@ from bench.networks.registry import LIBRARIES, network
 from bench.networks.weights import load_weights
 from bench.own.look import Looked, channel_statistics, fits_in_memory, look, sampled, validation_images, verify
 from bench.own.recipe import Proposed, batch_size_for, propose_recipe, step_seconds
+from bench.plugins.imported import is_import
 from bench.seeding import isolated, use_threads
 from bench.specs.track import Setting
 
@@ -257,7 +257,8 @@ def _normalisation(
     top1 = {name: _top1(net, pixels, labels, classes, *values) for name, values in tried.items()}
     error = (0.25 / len(labels)) ** 0.5
     best = max(top1, key=lambda name: top1[name])
-    chosen = best if top1[best] > top1["measured"] + error else "measured"
+    clear = top1[best] > max(top1["measured"] + error, 1.5 / classes)  # not by luck, nor by guessing
+    chosen = best if clear else "measured"
     say(
         "top-1 of the given weights on training images, by normalisation: "
         + ", ".join(f"{name} {value:.3f}" for name, value in top1.items())

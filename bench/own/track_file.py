@@ -108,6 +108,7 @@ def lines(made: Proposal, path: Path) -> list[str]:
         f"channel groups ({len(made.groups)}): "
         f"{_few([f'{name} {wide}' for name, wide in made.groups.items()]) or 'none'}",
         *(f"left out: {name}: {reason}" for name, reason in list(made.left_out.items())[:_SHOWN]),
+        *([f"left out: {len(made.left_out) - _SHOWN} more, see {path}"] if len(made.left_out) > _SHOWN else []),
         f"budget: {total} dense epochs of about {recipe.epoch_seconds:.2g} s on this {made.request.device}; a run "
         f"trains for about {recipe.run_seconds:.0f} s",
         f"wrote {path}",

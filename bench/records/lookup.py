@@ -26,21 +26,40 @@ def find_records(name: str, store: Path) -> list[tuple[Record, Path]]:
     Raises:
         StoreError: there is none, or one cannot be read; the near names are listed.
     """
+    return [(_read(path), path.parent) for path in _paths(name, store)]
+
+
+def find_record(name: str, store: Path) -> tuple[Record, Path]:
+    """The one record that a name means, and the folder that it lies in.
+
+    Raises:
+        StoreError: there is none, there are several (they are listed), or it cannot be read.
+    """
+    found = _paths(name, store)
+    if len(found) > 1:
+        ids = [path.parent.name for path in found]
+        more = f" and {len(ids) - _SHOWN} more" if len(ids) > _SHOWN else ""
+        raise StoreError(f"{name!r} names {len(ids)} runs: {', '.join(ids[:_SHOWN])}{more}. Give more of the name.")
+    return _read(found[0]), found[0].parent
+
+
+def _paths(name: str, store: Path) -> list[Path]:
+    """The records that a name may mean, one or more, in order."""
     path = Path(name)
     given = path if path.is_file() else path / "record.json"
     if given.is_file():
-        return [(parse_record(given.read_bytes(), str(given)), given.parent)]
+        return [given]
     known: list[str] = []
-    for paths in (store.glob("*/record.json"), committed_results().rglob("record.json")):
+    for paths in (store.glob("*/record.json"), committed_results().glob("*/record.json")):
         runs = {each.parent.name: each for each in sorted(paths)}
-        exact = {name: runs[name]} if name in runs else {}
-        found = exact or {
-            run: where
+        exact = [runs[name]] if name in runs else []
+        found = exact or [
+            where
             for run, where in runs.items()
             if name and (run.startswith(name) or run.rpartition("-")[2].startswith(name))
-        }
+        ]
         if found:
-            return [(parse_record(where.read_bytes(), str(where)), where.parent) for where in found.values()]
+            return found
         known += runs
     if not store.is_dir():
         raise StoreError(
@@ -50,15 +69,9 @@ def find_records(name: str, store: Path) -> list[tuple[Record, Path]]:
     raise StoreError(near if len(known) <= _SHOWN else f"{near.partition(' Known:')[0]} It is none of {len(known)}.")
 
 
-def find_record(name: str, store: Path) -> tuple[Record, Path]:
-    """The one record that a name means, and the folder that it lies in.
-
-    Raises:
-        StoreError: there is none, there are several (they are listed), or it cannot be read.
-    """
-    found = find_records(name, store)
-    if len(found) > 1:
-        ids = [record.run_id for record, _ in found]
-        more = f" and {len(ids) - _SHOWN} more" if len(ids) > _SHOWN else ""
-        raise StoreError(f"{name!r} names {len(ids)} runs: {', '.join(ids[:_SHOWN])}{more}. Give more of the name.")
-    return found[0]
+def _read(path: Path) -> Record:
+    try:
+        record = parse_record(path.read_bytes(), str(path))
+    except OSError as error:
+        raise StoreError(f"cannot read {path}: {error.strerror}") from None
+    return record

@@ -1,7 +1,8 @@
 """One run's result: JSON, schema-versioned, complete enough to run again.
 
 A record is written once, whole, at the end of a run, whatever its end was. Everything else (the page, W&B, the
-comparison) is made from records alone.
+comparison) is made from records alone. Records of schema 1 are read as what they are: fields that schema 2 added are
+None there, and are not written when such a record is printed.
 """
 
 import json
@@ -10,11 +11,32 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from bench.errors import StoreError
+from bench.specs.digest import digest
 from bench.specs.track import describe
 
-__all__ = ["SCHEMA", "UNFINISHED", "LatencyRow", "Layer", "Measured", "Point", "Record", "Status", "parse_record"]
+__all__ = [
+    "SCHEMA",
+    "UNFINISHED",
+    "LatencyRow",
+    "Layer",
+    "Measured",
+    "Point",
+    "Record",
+    "Search",
+    "Status",
+    "parse_record",
+    "results_sha256",
+]
 
-SCHEMA: Literal[1] = 1
+SCHEMA: Literal[2] = 2
+_READABLE = (1, SCHEMA)
+_SINCE_2: Any = {
+    **dict.fromkeys(("search", "tries", "wall_seconds", "results_sha256"), True),
+    **{name: {"log_loss_test"} for name in ("dense", "pruned")},
+}
+_RESULTS = {
+    *("status", "dense", "pruned", "ratios", "layers", "left_out", "budget", "ledger", "curve", "search"),
+}
 
 Status = Literal["ok", "missed-target", "undertrained", "failed", "invalid", "timed-out", "out-of-memory"]
 UNFINISHED: tuple[Status, ...] = ("failed", "timed-out", "out-of-memory")
@@ -54,7 +76,8 @@ class Measured(_Part):
     Attributes:
         top1_val, top1_test: top-1 accuracy as fractions; test is looked at once, here.
         top5_val, top5_test: top-5, where there are more than ten classes.
-        loss_val: mean cross-entropy on validation; None where it is not finite.
+        loss_val: mean cross-entropy on validation, in nats; None where it is not finite.
+        log_loss_test: the same on test; None in records of schema 1, too.
         correct_test: per-image correct bits of the test split, base64 of packed bits.
         macs: multiply-accumulates of one image forward.
         macs_nonzero: the same, counting nonzero weights only.
@@ -63,7 +86,7 @@ class Measured(_Part):
         weights, weights_nonzero: the same without biases and normalisation; None in records that have no such count.
         bytes: size of the stored tensors.
         peak_bytes: peak memory of one inference batch of the track's latency batch, weights included.
-        latency: at batch 1 and the track's larger batch.
+        latency: at batch 1 and the track's larger batch, dense and pruned network timed in turns in one process.
         weights_sha256: over names, shapes and values of all tensors.
     """
 
@@ -72,6 +95,7 @@ class Measured(_Part):
     top5_val: Fraction | None = None
     top5_test: Fraction | None = None
     loss_val: float | None = None
+    log_loss_test: float | None = None
     correct_test: str
     macs: Count
     macs_nonzero: Count
@@ -132,6 +156,22 @@ class Point(_Part):
     values: dict[str, float | None]
 
 
+class Search(_Part):
+    """What a search did, as the method logged it (`search/episodes`, `search/distinct`, ...).
+
+    Attributes:
+        episodes: how many networks it proposed.
+        distinct: how many different ones were among them.
+        winner: number of the episode whose network was kept, from 0.
+        winner_in_warmup: whether that was before the agent had learnt anything.
+    """
+
+    episodes: Count
+    distinct: Count | None = None
+    winner: Count | None = None
+    winner_in_warmup: bool | None = None
+
+
 class BudgetRow(_Part):
     """The budget, one number for every row of a track.
 
@@ -174,13 +214,19 @@ class Record(_Part):
         ratios, layers, left_out: sizes; channel groups that were not offered, with the reason.
         budget, ledger: what could be spent and what was, by phase and in `total`.
         curve: by epoch.
+        search: what the method's search did; None where it has none, or says nothing of it.
+        tries: how many settings of the method were tried on validation before these were kept, as the track says; None
+            where nobody says.
+        wall_seconds: time on the clock by phase (`dense`, `method`, `finetune`, `measure`, `total`), of the process
+            that finished the run; other work on the machine counts, too.
+        results_sha256: hash over the results, which are everything but what was asked for and the manifest.
         manifest: package version, git commit and dirty flag, libraries, hardware, threads, data fingerprint, dense
             checkpoint hash, the exact command.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, populate_by_name=True)
 
-    schema_version: Annotated[Literal[1], Field(alias="schema")] = SCHEMA
+    schema_version: Annotated[Literal[1, 2], Field(alias="schema")] = SCHEMA
     run_id: Name
     status: Status
     error: Annotated[str, BeforeValidator(_printable)] | None = None
@@ -200,6 +246,10 @@ class Record(_Part):
     budget: BudgetRow
     ledger: dict[Literal["dense", "prune", "search", "finetune", "total"], Spent]
     curve: tuple[Point, ...] = ()
+    search: Search | None = None
+    tries: Count | None = None
+    wall_seconds: dict[Name, Seconds] = {}
+    results_sha256: str | None = None
     manifest: dict[str, Any]
 
     @property
@@ -228,7 +278,13 @@ class Record(_Part):
 
     def to_json(self) -> str:
         """The record as indented JSON, with a final newline."""
-        return self.model_dump_json(by_alias=True, indent=1) + "\n"
+        left_out = _SINCE_2 if self.schema_version == 1 else None
+        return self.model_dump_json(by_alias=True, indent=1, exclude=left_out) + "\n"
+
+
+def results_sha256(record: Record) -> str:
+    """Hash over a record's results, however the file is laid out."""
+    return digest(record.model_dump(mode="json", include=_RESULTS))
 
 
 def parse_record(content: bytes, source: str) -> Record:
@@ -241,9 +297,9 @@ def parse_record(content: bytes, source: str) -> Record:
         record = Record.model_validate_json(content)
     except (ValidationError, RecursionError, ValueError) as error:
         other = _schema_of(content)
-        if other != SCHEMA:
+        if other not in _READABLE:
             raise StoreError(
-                f"record {source}: schema {other}, but this version of bench reads schema {SCHEMA}. "
+                f"record {source}: schema {other}, but this version of bench reads schemas 1 and {SCHEMA}. "
                 "Run it again, or read it with the version that its manifest names."
             ) from None
         why = describe(error) if isinstance(error, ValidationError) else str(error)

@@ -20,7 +20,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 from safetensors import SafetensorError
 
-from bench.errors import StoreError, Unwritable, unknown_name
+from bench.errors import StoreError, Unwritable
 from bench.records.record import Record, parse_record
 
 __all__ = ["Store", "Unreadable", "each_record", "read_records", "sweep", "write_atomically", "write_text"]
@@ -179,26 +179,6 @@ class Store:
     def records(self) -> tuple[list[Record], list[Unreadable]]:
         """All records, by run id, and what could not be read."""
         return read_records(self.root)
-
-    def find(self, prefix: str) -> Record:
-        """The record whose run id begins with `prefix` (the whole id, its hash alone, or a beginning of either).
-
-        Raises:
-            StoreError: none or several match; those are listed.
-        """
-        if not self.root.is_dir():
-            raise StoreError(f"no store at {str(self.root)!r}. Run something first, or give --store DIR.")
-        names = [path.parent.name for path in sorted(self.root.glob("*/record.json"))]
-        matches = [n for n in names if n == prefix] or [
-            n for n in names if n.startswith(prefix) or n.rpartition("-")[2].startswith(prefix)
-        ]
-        if len(matches) > 1:
-            raise StoreError(f"{prefix!r} names {len(matches)} runs: {', '.join(matches)}. Give more of the name.")
-        if not matches:
-            raise unknown_name("run", prefix, names)
-        record = self.read(matches[0])
-        assert record is not None
-        return record
 
 
 def read_records(root: Path) -> tuple[list[Record], list[Unreadable]]:

@@ -1,48 +1,44 @@
-"""The dense network of a track and seed: trained once with the track's recipe, and shared by all methods.
+"""The dense network of a track and seed: one for all methods and, once it is committed, for all machines.
 
-    STORE/dense/KEY/weights.safetensors      as trained
-    STORE/dense/KEY/OBSERVER.safetensors     what an observer saw, point by point
-    STORE/dense/KEY/dense.json               the rest, written last: hash, cost, curve, observers
+It is looked for among the committed ones first, then in the store; else it is trained with the track's recipe and kept
+in the store (`bench.runner.dense_files` says how it lies there). Its key does not depend on the processor: whatever
+machine trained it, it is the network of that track and seed, and the record says which one that was.
 
-Observers only read, so that the weights do not depend on them. When a method brings an observer that did not watch,
-the network is trained again with it, and must come out bitwise equal on a CPU.
+Observers only read, so that the weights do not depend on them. When a method brings an observer that did not watch, the
+network is trained again with it and must come out bitwise equal where the first training was on such a processor too.
+Elsewhere the history is of this machine's training, which the record says.
 """
 
-import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from torch import nn
 
 from bench.data.splits import Data
-from bench.errors import BenchError, NotPrunable, StoreError
-from bench.journal.checkpoint import FileCheckpoint
-from bench.journal.training_state import TrainingSaver
-from bench.measure.accuracy import measure_accuracy
-from bench.measure.macs import count_macs
+from bench.errors import BenchError, StoreError
 from bench.measure.network import tensors_sha256
-from bench.networks.base import Network, NetworkSpec
-from bench.networks.weights import file_sha256, load_weights
-from bench.records.record import SCHEMA, Point
-from bench.records.store import Store, write_atomically, write_text
-from bench.seeding import generator, isolated
-from bench.specs.budget import TRAINING, Amount
-from bench.specs.run import RunSpec, digest, package_sha256
-from bench.specs.track import Track
-from bench.surgery import ChannelGroup
-from bench.training.clock import Clock
+from bench.networks.base import Network
+from bench.networks.weights import load_weights
+from bench.records.lookup import committed_results
+from bench.records.record import Point, Spent
+from bench.records.store import Store
+from bench.runner.dense_files import DenseMeta, ObserverRow, load_tensors, read_meta, save_tensors, write_meta
+from bench.runner.dense_training import Trained, build, clear_checkpoint, flat_history, train_dense
+from bench.runner.machines import add_machine, forget_machines, machine_here, machines_in
+from bench.specs.budget import Amount
+from bench.specs.changes import changed_inputs, flat, inputs_of
+from bench.specs.code import definition_sha256
+from bench.specs.digest import digest
+from bench.specs.run import RunSpec
+from bench.specs.track import deciding_fields
 from bench.training.hooks import Epoch, History, Observation, Observer
-from bench.training.optimiser import Optimiser
-from bench.training.trainer import Allowance, Trainer, autocast
 
-__all__ = ["Dense", "build", "dense_key", "dense_network", "dense_seconds"]
+__all__ = ["Dense", "build", "changed_since", "committed_dense", "dense_key", "dense_network", "dense_seconds"]
 
-_CURVE_POINTS = 40
+Report = Callable[[str, float], None]
+_RECIPE = ("settings", "recipe", "prunable", "threads", "precision", "device")
 
 
 @dataclass(frozen=True)
@@ -55,7 +51,12 @@ class Dense:
         spent: what its training cost.
         history: what the observers saw.
         curve: loss and validation accuracy by epoch.
-        folder: where it is kept.
+        folder: where this machine keeps what it measures of it.
+        source: where it was read; another folder where it is committed.
+        key: its name.
+        origin: `committed` or `store`.
+        machines: on which it was trained.
+        history_of_another: whether a part of the history is of a training that came out with other bits, here.
     """
 
     network: nn.Module
@@ -64,56 +65,72 @@ class Dense:
     history: History
     curve: tuple[Point, ...]
     folder: Path
+    source: Path
+    key: str
+    origin: Literal["committed", "store"]
+    machines: tuple[dict[str, Any], ...]
+    history_of_another: bool = False
 
-
-def build(plugin: Network, data: Data, seed: int, fresh: bool = True) -> nn.Module:
-    """A network for the data, on the data's device, channels last.
-
-    Args:
-        plugin: makes it.
-        data: gives the images' shape, the classes and the device.
-        seed: of the fresh weights.
-        fresh: False for a network that is about to be given weights: it keeps those that its constructor gave it.
-    """
-    make = plugin.build if fresh else plugin.construct
-    with isolated(seed, "initialise"):
-        network = make(NetworkSpec.of(data.shape, data.classes))
-    return network.to(data.device).to(memory_format=torch.channels_last)
-
-
-def dense_key(spec: RunSpec, data: Data) -> str:
-    """The folder's name: a hash over everything that the dense network depends on."""
-    track = spec.track
-    name = "".join(c if c.isalnum() or c in "-._" else "-" for c in f"{track.dataset}-{track.network}")[:80]
-    if track.weights is not None:
-        given = {
-            "data": data.fingerprint,
-            "network": track.network,
-            "settings": track.settings,
-            "weights": file_sha256(track.at(track.weights)),
-            "images": track.images.model_dump(mode="json") if track.images else None,
-            "threads": track.threads,
-            "precision": spec.precision,
-            "device_class": spec.device_class,
-            "torch": torch.__version__,
-            "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+    def provenance(self) -> dict[str, Any]:
+        """For the manifest."""
+        return {
+            "dense_sha256": self.weights_sha256,
+            "dense_key": self.key,
+            "dense_origin": self.origin,
+            "dense_machines": list(self.machines),
+            "dense_history_of_another_training": self.history_of_another,
         }
-        return f"{name}-given-{digest(given)[:12]}"
-    parts = {
-        "schema": SCHEMA,
-        "data": data.fingerprint,
-        "network": track.network,
-        **({"settings": track.settings} if track.settings else {}),
-        "prunable": track.prunable,
-        "recipe": track.dense.model_dump(mode="json"),
-        "seed": spec.seed,
-        "threads": track.threads,
+
+
+def committed_dense() -> Path:
+    """The folder of the dense networks that are committed beside the results."""
+    return committed_results() / "dense"
+
+
+def dense_inputs(spec: RunSpec) -> dict[str, Any]:
+    """Everything that the dense network depends on, the machine aside, as JSON values."""
+    track = deciding_fields(spec.track.model_dump(mode="json"))
+    inputs = {
+        "protocol": spec.protocol,
+        "network": spec.track.network,
+        "settings": spec.track.settings,
+        "network_sha256": spec.network_sha256,
+        "weights_sha256": spec.weights_sha256,
+        "data_sha256": spec.data_sha256,
+        "data_fingerprint": spec.data_fingerprint,
+        "threads": spec.track.threads,
         "precision": spec.precision,
-        "device_class": spec.device_class,
-        "torch": torch.__version__,
-        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+        "device": spec.device,
     }
-    return f"{name}-s{spec.seed}-{digest(parts)[:12]}"
+    if spec.track.weights is not None:  # nothing is drawn or trained
+        return inputs
+    return inputs | {"recipe": track["dense"], "prunable": track.get("prunable"), "seed": spec.seed}
+
+
+def dense_key(spec: RunSpec) -> str:
+    """The folder's name: readable, with a hash over `dense_inputs`."""
+    return f"{_label(spec)}-{digest(dense_inputs(spec))[:12]}"
+
+
+def changed_since(spec: RunSpec, store: Store) -> str | None:
+    """Why the store's dense network of this track and seed is not this one's; None where it is, or there is none."""
+    if (store.dense_folder(dense_key(spec)) / "dense.json").is_file():
+        return None
+    now = {**dense_inputs(spec), "sources": inputs_of(spec)["sources"]}
+    for folder in sorted(store.dense_folder("").glob(f"{_label(spec)}-*")):
+        try:
+            meta = read_meta(folder)
+        except StoreError:
+            continue
+        if meta is None:
+            continue
+        then = {**meta.inputs, "sources": {"network": meta.sources}}
+        old, new = (flat({name: each.get(name) for name in _RECIPE}) for each in (then, now))
+        found = changed_inputs(then, now, method=False)
+        found += [f"track's {name}" for name in sorted({*old, *new}) if old.get(name) != new.get(name)]
+        if found:
+            return f"{', '.join(found)} changed"
+    return None
 
 
 def dense_network(
@@ -122,80 +139,92 @@ def dense_network(
     data: Data,
     store: Store,
     observers: Sequence[type[Observer]],
-    report: Callable[[str, float], None],
+    report: Report,
+    committed: Path | None = None,
 ) -> Dense:
-    """The dense network for this run, from the store or trained now.
+    """The dense network for this run: committed, from the store, or trained now.
 
     Args:
-        spec: gives track, seed, precision and device class.
+        spec: gives track, seed, precision and device.
         plugin: makes the network.
         data: on the run's device.
         store: where dense networks are kept; one process trains, others wait for it.
         observers: whose history the run needs.
         report: told how far the training is.
+        committed: folder of committed ones; None: `committed_dense()`.
 
     Raises:
-        StoreError: what is stored cannot be read.
+        StoreError: what is there cannot be read, or was edited.
         BenchError: training it again with other observers gave other weights.
     """
-    key = dense_key(spec, data)
-    folder = store.dense_folder(key)
+    key, given = dense_key(spec), spec.track.weights is not None
+    observers = () if given else observers  # nothing is trained here, so that nothing is seen
+    shared, own = (committed or committed_dense()) / key, store.dense_folder(key)
     with store.lock(key, waiting=lambda: report("waiting for the dense network", 0.0)):
-        meta = _read_meta(folder)
-        watched = meta["observers"] if meta is not None and "looks" in meta else ()
-        missing = [each for each in observers if each.name not in watched]
-        if spec.track.weights is not None:
-            if meta is None:
-                _take(spec.track, plugin, data, folder)
-                meta = _read_meta(folder)
-            observers = ()  # nothing was trained here, so that nothing was seen
-        elif meta is None or missing:
-            _train(spec, plugin, data, folder, meta, missing, report)
-            meta = _read_meta(folder)
+        first = read_meta(shared)
+        kept = read_meta(own)
+        missing = [each for each in observers if not _watched(first, each) and not _watched(kept, each)]
+        if missing or (first is None and kept is None):
+            kept = (
+                _take(spec, plugin, data, own)
+                if given
+                else _train(spec, plugin, data, own, first or kept, kept, missing, report)
+            )
+    meta, folder = (first, shared) if first is not None else (kept, own)
     assert meta is not None
-    network = build(plugin, data, spec.seed, fresh=spec.track.weights is None)
+    network = build(plugin, data, spec.seed, fresh=not given)
+    tensors = load_tensors(folder / "weights.safetensors", meta.weights_sha256)
+    history, of_another = _history(observers, (meta, folder), (kept, own))
     try:
-        network.load_state_dict(load_file(folder / "weights.safetensors"))
-        network.eval()
-        found = tensors_sha256(network.state_dict())
-        if found != meta["weights_sha256"]:
-            raise ValueError("the weights' hash is not the one in dense.json")
-        return Dense(
-            network,
-            found,
-            Amount(**meta["spent"]),
-            _load_history(folder, meta, observers),
-            tuple(Point.model_validate(point) for point in meta["curve"]),
-            folder,
-        )
-    except (OSError, SafetensorError, RuntimeError, ValueError, KeyError, TypeError) as error:
+        network.load_state_dict(tensors)
+    except RuntimeError as error:
         raise StoreError(f"the dense network in {folder} is damaged: {error}. Delete that folder.") from None
+    return Dense(
+        network=network.eval(),
+        weights_sha256=meta.weights_sha256,
+        spent=Amount(**meta.spent.model_dump()),
+        history=history,
+        curve=meta.curve,
+        folder=own,
+        source=folder,
+        key=key,
+        origin="committed" if folder == shared else "store",
+        machines=meta.machines,
+        history_of_another=of_another,
+    )
 
 
-def dense_seconds(spec: RunSpec, data: Data, store: Store) -> float | None:
-    """What training the run's dense network took; None where it is not in the store yet."""
+def dense_seconds(spec: RunSpec, store: Store) -> float | None:
+    """What training the run's dense network took; None where it is not there yet."""
+    key = dense_key(spec)
     try:
-        meta = _read_meta(store.dense_folder(dense_key(spec, data)))
-        return None if meta is None else float(meta["spent"]["device_seconds"])
-    except (StoreError, KeyError, TypeError, ValueError):
+        meta = read_meta(committed_dense() / key) or read_meta(store.dense_folder(key))
+    except StoreError:
         return None
+    return None if meta is None else meta.spent.device_seconds
 
 
-def _take(track: Track, plugin: Network, data: Data, folder: Path) -> None:
+def _label(spec: RunSpec) -> str:
+    drawn = f"s{spec.seed}" if spec.track.weights is None else "given"
+    label = f"{spec.track.dataset}-{spec.track.network}-{drawn}"
+    return "".join(c if c.isalnum() or c in "-._" else "-" for c in label)[-100:]
+
+
+def _watched(meta: DenseMeta | None, observer: type[Observer]) -> bool:
+    """Whether this observer, as its source is now, watched the training."""
+    row = None if meta is None else meta.observers.get(observer.name)
+    return row is not None and row.source_sha256 == definition_sha256(observer)
+
+
+def _take(spec: RunSpec, plugin: Network, data: Data, folder: Path) -> DenseMeta:
     """Keeps the network with the weights that the track gives: it cost nothing, and nothing watched it."""
-    assert track.weights is not None
+    assert spec.track.weights is not None
     network = build(plugin, data, 0, fresh=False)
-    load_weights(network, track.at(track.weights))
-    tensors = {name: tensor.cpu().contiguous() for name, tensor in network.state_dict().items()}
-    meta = {
-        "weights_sha256": tensors_sha256(tensors),
-        "spent": asdict(Amount()),
-        "observers": [],
-        "curve": [],
-        "epochs": [],
-    }
-    _save(folder / "weights.safetensors", tensors)
-    write_text(folder / "dense.json", json.dumps(meta, indent=1))
+    load_weights(network, spec.track.at(spec.track.weights))
+    taken = Trained(network.state_dict(), Amount(), (), History())
+    meta = _meta(spec, taken, save_tensors(folder / "weights.safetensors", taken.tensors), (), {})
+    write_meta(folder, meta)
+    return meta
 
 
 def _train(
@@ -203,130 +232,79 @@ def _train(
     plugin: Network,
     data: Data,
     folder: Path,
-    before: dict[str, Any] | None,
+    before: DenseMeta | None,
+    kept: DenseMeta | None,
     observers: Sequence[type[Observer]],
-    report: Callable[[str, float], None],
-) -> None:
-    """Trains the network and writes its folder; with `before`, adds the observers' history to what is there."""
-    network, recipe = build(plugin, data, spec.seed), spec.track.dense
-    device = data.device
-    assert recipe.epochs is not None
-    allowance = Allowance(round(recipe.epochs * len(data.train)))
-    macs = count_macs(network, data.shape).total
-    groups = _groups(network, data, spec.track.prunable or plugin.prunable) if observers else ()
-    spent, clock, curve = Amount(), Clock(device), list[Point]()
-    every = max(1, int(recipe.epochs / _CURVE_POINTS))
-    epoch_macs = TRAINING * macs * len(data.train)
+    report: Report,
+) -> DenseMeta:
+    """Trains the network and writes its folder, or adds the observers' history to the one that is there.
 
-    def stepped(images: int) -> None:
-        cost = TRAINING * images * macs
-        spent.add(Amount(steps=1, images_trained=images, macs=cost, device_seconds=clock.lap(wait=False)))
-
-    def ended(epoch: Epoch) -> None:
-        values: dict[str, float | None] = {
-            "train_loss": epoch.train_loss,
-            "learning_rate": epoch.learning_rate,
-        }
-        with clock.stopped():
-            if round(epoch.epochs) % every == 0 or spent.images_trained >= allowance.images:
-                with autocast(device, spec.precision):
-                    batches = data.validation_batches()
-                    values["top1_val"] = measure_accuracy(network, batches, data.classes).top1
-            report("dense", min(1.0, spent.images_trained / allowance.images))
-        curve.append(
-            Point(
-                phase="dense",
-                epoch=epoch.epochs,
-                spent=spent.macs / epoch_macs,
-                values={**values, "macs": macs},
-            )
-        )
-
-    trainer = Trainer(
-        network, data, recipe, spec.precision, Optimiser(), groups=groups, on_step=stepped, on_epoch=ended
-    )
-
-    def books() -> dict[str, Any]:
-        return {"spent": asdict(spent), "curve": [point.model_dump() for point in curve]}
-
-    def restore(kept: Mapping[str, Any]) -> None:
-        spent.__dict__.update(kept["spent"])
-        curve[:] = [Point.model_validate(point) for point in kept["curve"]]
-        clock.lap()
-
-    names = ", ".join(sorted(each.name for each in observers))
-    checkpoint = FileCheckpoint(folder / "checkpoint.safetensors", f"{package_sha256()} {names}")
-    saver = TrainingSaver(checkpoint, books, restore)
-    with isolated(spec.seed, "dense"):
-        clock.lap()
-        order, watching = generator(spec.seed, "dense order"), [each() for each in observers]
-        history = trainer.train(allowance, order, observers=watching, saver=saver)
-        spent.add(Amount(device_seconds=clock.lap()))
-    tensors = {name: tensor.cpu().contiguous() for name, tensor in network.state_dict().items()}
-    sha256 = tensors_sha256(tensors)
-    if before is not None and before["weights_sha256"] != sha256 and device.type == "cpu":
+    Args:
+        spec, plugin, data, observers, report: see `dense_network`.
+        folder: in the store.
+        before: the network as it was trained first, committed or in the store.
+        kept: what the store's folder holds.
+    """
+    add_machine(folder, spec.device)
+    trained = train_dense(spec, plugin, data, folder, observers, report)
+    sha256, machines = tensors_sha256(trained.tensors), tuple(machines_in(folder))
+    here = spec.device == "cpu" and before is not None and before.machines == machines == (machine_here("cpu"),)
+    if before is not None and before.weights_sha256 != sha256 and here:
         raise BenchError(
             f"the dense network came out different when it was trained again with observers "
             f"{', '.join(each.name for each in observers)}. An observer must only read."
         )
-    for each in observers:
-        _save(folder / f"{each.name}.safetensors", _flat(history, each))
-    if before is None:
-        _save(folder / "weights.safetensors", tensors)
-    meta = before or {
-        "weights_sha256": sha256,
-        "spent": asdict(spent),
-        "observers": [],
-        "curve": [point.model_dump() for point in curve],
-        "epochs": [[each.epochs, each.train_loss, each.learning_rate] for each in history.epochs],
+    seen: dict[str, ObserverRow] = {
+        each.name: ObserverRow(
+            sha256=save_tensors(folder / f"{each.name}.safetensors", flat_history(trained.history, each)),
+            source_sha256=definition_sha256(each),
+            weights_sha256=sha256,
+        )
+        for each in observers
     }
-    if observers:
-        watched = set(meta["observers"]) if "looks" in meta else set()  # caches from before observers saw points
-        meta["observers"] = sorted(watched | {each.name for each in observers})
-        meta["looks"] = [each.epochs for each in history.observations]
-    text = json.dumps(meta, indent=1)
-    write_text(folder / "dense.json", text)
-    checkpoint.clear()
+    if kept is None:
+        save_tensors(folder / "weights.safetensors", trained.tensors)
+        meta = _meta(spec, trained, sha256, machines, seen)
+    else:  # the weights stay those that other runs began with
+        looks = tuple(each.epochs for each in trained.history.observations) or kept.looks
+        meta = kept.model_copy(update={"observers": {**kept.observers, **seen}, "looks": looks})
+    write_meta(folder, meta)
+    clear_checkpoint(folder, observers)
+    forget_machines(folder)
+    return meta
 
 
-def _groups(network: nn.Module, data: Data, prunable: Sequence[str] | None) -> tuple[ChannelGroup, ...]:
-    """The groups that observers see; none where the network offers none, which a method will be told."""
-    from bench.surgery.trace import trace_groups  # see bench.surgery.surgery
-
-    try:
-        return tuple(trace_groups(network, data.shape, prunable))
-    except NotPrunable:
-        return ()
-
-
-def _save(path: Path, tensors: dict[str, Tensor]) -> None:
-    write_atomically(path, lambda temporary: save_file(tensors, temporary))
-
-
-def _flat(history: History, observer: type[Observer]) -> dict[str, Tensor]:
-    return {
-        f"{index}/{name}": tensor.cpu().contiguous()
-        for index, seen in enumerate(history.observed(observer))
-        for name, tensor in seen.items()
-    }
+def _meta(
+    spec: RunSpec, trained: Trained, sha256: str, machines: tuple[dict[str, Any], ...], seen: dict[str, ObserverRow]
+) -> DenseMeta:
+    return DenseMeta(
+        inputs=dense_inputs(spec),
+        sources=dict(spec.sources.get("network", {})),
+        weights_sha256=sha256,
+        spent=Spent(**asdict(trained.spent)),
+        curve=trained.curve,
+        epochs=tuple((each.epochs, each.train_loss, each.learning_rate) for each in trained.history.epochs),
+        looks=tuple(each.epochs for each in trained.history.observations),
+        observers=seen,
+        machines=machines,
+    )
 
 
-def _load_history(folder: Path, meta: dict[str, Any], observers: Sequence[type[Observer]]) -> History:
-    looks = meta.get("looks", [])
-    seen: list[dict[str, dict[str, Tensor]]] = [{} for _ in looks]
+def _history(
+    observers: Sequence[type[Observer]], first: tuple[DenseMeta, Path], second: tuple[DenseMeta | None, Path]
+) -> tuple[History, bool]:
+    """What the observers saw, and whether a part of it is of another training than the first."""
+    meta, of_another = first[0], False
+    looks = next((each.looks for each in (meta, second[0]) if each is not None and each.looks), ())
+    seen: list[dict[str, Any]] = [{} for _ in looks]
     for each in observers:
-        for key, tensor in load_file(folder / f"{each.name}.safetensors").items():
+        holder, folder = first if _watched(meta, each) else second
+        assert holder is not None
+        row = holder.observers[each.name]
+        of_another |= row.weights_sha256 != meta.weights_sha256
+        for key, tensor in load_tensors(folder / f"{each.name}.safetensors", row.sha256).items():
             index, _, name = key.partition("/")
             seen[int(index)].setdefault(each.name, {})[name] = tensor
-    epochs = tuple(Epoch(*row) for row in meta["epochs"])
-    return History(epochs, tuple(Observation(at, observed) for at, observed in zip(looks, seen, strict=True)))
-
-
-def _read_meta(folder: Path) -> dict[str, Any] | None:
-    try:
-        meta: dict[str, Any] = json.loads((folder / "dense.json").read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError) as error:
-        raise StoreError(f"{folder / 'dense.json'} cannot be read: {error}. Delete the folder {folder}.") from None
-    return meta
+    epochs = tuple(Epoch(*row) for row in meta.epochs)
+    points = tuple(Observation(at, observed) for at, observed in zip(looks, seen, strict=True))
+    return History(epochs, points), of_another

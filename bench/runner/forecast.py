@@ -1,5 +1,6 @@
 """What a plan will do and how long it may take, from the records that are there."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,9 +9,11 @@ from typing import Any
 
 from bench.records.record import UNFINISHED, Record
 from bench.records.store import Store
+from bench.runner.dense import changed_since, dense_key
 from bench.runner.jobs import Job
 from bench.runner.queue import readable
 from bench.runner.run import journal_folder
+from bench.specs.changes import changed_inputs, changed_wishes, inputs_of
 
 __all__ = ["Overview", "PlannedRun", "overview", "planned_runs"]
 
@@ -26,6 +29,7 @@ class Overview:
         todo: runs that will be carried out.
         seconds: estimated time of those on one worker; None where nothing comparable has been run.
         stale: journals of interrupted runs of the same names with other code or settings.
+        changed: for runs, and dense networks, that were made before from something else: what changed, and how many.
     """
 
     total: int
@@ -35,6 +39,7 @@ class Overview:
     todo: int
     seconds: float | None
     stale: tuple[Path, ...]
+    changed: tuple[str, ...] = ()
 
     def lines(self, workers: int) -> list[str]:
         """For people, one or two lines."""
@@ -45,6 +50,7 @@ class Overview:
         if self.todo and self.seconds is not None:
             parts.append(f"about {_duration(self.seconds / min(workers, self.todo))} by earlier runs")
         lines = [f"plan: {self.total} run{'s' * (self.total != 1)}: {', '.join(parts)}"]
+        lines += [f"note: {words}" for words in self.changed]
         lines += [
             f"note: {path} is of an interrupted run with other code or settings, and is not taken up; delete it if it "
             "is not needed"
@@ -126,7 +132,31 @@ def overview(jobs: Sequence[Job], store: Store, records: Sequence[Record], retry
         todo=len(todo),
         seconds=sum(known) / len(known) * len(todo) if known else None,
         stale=_stale(jobs, store),
+        changed=_changed(absent, store, records),
     )
+
+
+def _changed(absent: Sequence[Job], store: Store, records: Sequence[Record]) -> tuple[str, ...]:
+    """Why runs of the same names are made again, and dense networks of the same track and seed trained again."""
+    in_order = sorted(records, key=lambda record: str(record.manifest.get("finished_at")))
+    before = {(record.method, record.track, record.target, record.seed): record for record in in_order}
+    runs: Counter[str] = Counter()
+    networks: dict[str, str] = {}
+    for job in absent:
+        spec = job.spec
+        record = before.get((spec.method, spec.track.name, str(spec.target), spec.seed))
+        if record is not None:
+            words = changed_inputs(record.manifest, inputs_of(spec))
+            words += changed_wishes(record.config, record.track_fields, spec)
+            if "network_sha256" not in record.manifest:
+                words = ["the form of records"]
+            runs[", ".join(words) or "device or precision"] += 1
+        key = dense_key(spec)
+        if key not in networks and (why := changed_since(spec, store)) is not None:
+            networks[key] = why
+    found = [f"{count} run{'s' * (count != 1)} again, since this changed: {words}" for words, count in runs.items()]
+    dense = Counter(networks.values())
+    return (*found, *(f"{count} dense network{'s' * (count != 1)} anew: {why}" for why, count in dense.items()))
 
 
 def _seconds(job: Job, records: Sequence[Record]) -> float | None:

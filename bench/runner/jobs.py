@@ -10,22 +10,23 @@ from typing import Any, Literal
 from pydantic import ValidationError
 
 from bench.errors import UsageError, unknown_name
-from bench.plugins import discover
-from bench.runner.manifest import device_class
+from bench.records.hardware import device_class
+from bench.runner.inputs import InputsOf, TrackInputs, inputs_here, with_inputs
 from bench.runner.needs import unmet_need
-from bench.specs.budget import Request, Unit
+from bench.specs.budget import BudgetOverride, Unit
 from bench.specs.claim import Claim, load_claim
-from bench.specs.run import RunSpec, source_sha256
+from bench.specs.run import RunSpec
 from bench.specs.target import Target
 from bench.specs.track import Track, describe, load_track
 from bench.training.hooks import Observer
 from bench.trial.method import Config, Method
+from bench.trial.methods import method_class, method_classes
 
-__all__ = ["Asked", "Job", "Plan", "Unfit", "make_plan", "method_class", "method_classes", "plan", "shard"]
+__all__ = ["Job", "Plan", "RunRequest", "Unfit", "make_plan", "plan", "settings_of", "shard"]
 
 
 @dataclass(frozen=True)
-class Asked:
+class RunRequest:
     """A `bench run` command, as it was typed.
 
     Attributes:
@@ -94,58 +95,51 @@ class Job:
         return f"{self.spec.method} {self.spec.track.name}{target} seed {self.spec.seed}"
 
 
-def method_classes() -> dict[str, type[Method]]:
-    """All methods by name, controls first."""
-    found: dict[str, type[Method]] = discover("bench.methods", "bench.methods", Method).classes
-    return dict(sorted(found.items(), key=lambda each: (not each[1].control, each[0])))
-
-
-def method_class(name: str) -> type[Method]:
-    """The method called `name`.
-
-    Raises:
-        UsageError: there is none; the near names are listed.
-    """
-    found: type[Method] = discover("bench.methods", "bench.methods", Method).get(name)
-    return found
-
-
-def make_plan(asked: Asked) -> list[Job]:
+def make_plan(request: RunRequest, inputs_of: InputsOf = inputs_here) -> list[Job]:
     """The jobs of a command; see `plan`."""
-    return list(plan(asked).jobs)
+    return list(plan(request, inputs_of).jobs)
 
 
-def plan(asked: Asked) -> Plan:
+def plan(request: RunRequest, inputs_of: InputsOf = inputs_here) -> Plan:
     """The jobs of a command, methods together, seeds apart, each run once, and what was left out.
 
     Of several methods, those that do not fit a track or its targets are left out; where none fits, the first reason is
     the error.
 
+    Args:
+        request: the command.
+        inputs_of: what a track's network and images are, which a run's id goes by; by default the images are looked for
+            in the default data folder.
+
     Raises:
         UsageError: a name, a setting, a target, a budget or a track file is wrong, or nothing is left to run.
+        DataError: a track's images are missing or damaged.
     """
-    if asked.claims:
-        claims = {name: load_claim(name) for name in asked.claims}
-        return Plan(tuple(job for name, claim in claims.items() for job in _claimed(claim, name, asked)))
-    wanted = asked.methods or ("hbfp",)
+    if request.claims:
+        claims = {name: load_claim(name) for name in request.claims}
+        each = (job for name, claim in claims.items() for job in _claimed(claim, name, request, inputs_of))
+        return Plan(tuple(each))
+    wanted = request.methods or ("hbfp",)
     names = tuple(method_classes()) if "all" in wanted else tuple(dict.fromkeys(wanted))
     methods = {name: method_class(name) for name in names}
-    configs = settings_of(methods, asked.settings)
+    configs = settings_of(methods, request.settings)
     observers = _observers(methods.values())
     jobs: dict[str, Job] = {}
     left_out: list[Unfit] = []
-    for track_name in dict.fromkeys(asked.tracks or ("digits-lenet5",)):
-        track, unit = _budgeted(load_track(track_name), asked.budget)
+    for track_name in dict.fromkeys(request.tracks or ("digits-lenet5",)):
+        track, unit = _budgeted(load_track(track_name), request.budget)
+        inputs: TrackInputs | None = None
         for name, method in methods.items():
-            targets = _targets(method, track, asked)
-            reason = unmet_need(method, track) or (None if targets else _no_target(method, track, asked))
+            targets = _targets(method, track, request)
+            reason = unmet_need(method, track) or (None if targets else _no_target(method, track, request))
             if reason:
                 left_out.append(Unfit(name, track.name, reason))
                 continue
             for target in targets:
-                for seed in asked.seeds or (0,):
-                    spec = _spec(method, configs[name], track, unit, target, seed, asked)
-                    jobs[spec.run_id] = Job(spec, _command(spec, method, track_name, asked), observers)
+                for seed in request.seeds or (0,):
+                    inputs = inputs or inputs_of(track, request.device)
+                    spec = _spec(method, configs[name], track, unit, target, seed, request, inputs)
+                    jobs[spec.run_id] = Job(spec, _command(spec, method, track_name, request), observers)
     if not jobs:
         raise UsageError(left_out[0].reason if left_out else "nothing to run. Give --method, --track and --target.")
     return Plan(tuple(jobs.values()), tuple(left_out))
@@ -172,24 +166,24 @@ def shard(plan: Plan, text: str) -> Plan:
     return replace(plan, jobs=tuple(job for job in jobs if job.spec.run_id in chosen))
 
 
-def _claimed(claim: Claim, given: str, asked: Asked) -> list[Job]:
+def _claimed(claim: Claim, given: str, request: RunRequest, inputs_of: InputsOf) -> list[Job]:
     """The jobs of a claim: its method and rivals at the targets of its numbers, and the `dense` control."""
     for option, value in (
-        ("--track", asked.tracks),
-        ("--budget", asked.budget),
-        ("--set", asked.settings),
+        ("--track", request.tracks),
+        ("--budget", request.budget),
+        ("--set", request.settings),
     ):
         if value:
             raise UsageError(f"{option} does not go with --claim: a claim brings its own. Leave one of them out.")
     every = (*claim.methods, "dense")
-    if wrong := [name for name in asked.methods if name not in every]:
+    if wrong := [name for name in request.methods if name not in every]:
         raise unknown_name(f"method of claim {claim.name}", wrong[0], every)
-    targets = [str(Target.parse(text)) for text in asked.targets]
+    targets = [str(Target.parse(text)) for text in request.targets]
     if wrong := [text for text in targets if text not in claim.track.targets]:
         raise unknown_name(f"target of claim {claim.name}", wrong[0], claim.track.targets)
-    methods = {name: method_class(name) for name in every if name in (asked.methods or every)}
+    methods = {name: method_class(name) for name in every if name in (request.methods or every)}
     configs = settings_of(methods, claim.setting_words() if claim.method in methods else ())
-    observers = _observers(methods.values())
+    observers, inputs = _observers(methods.values()), inputs_of(claim.track, request.device)
     jobs: dict[str, Job] = {}
     for name, method in methods.items():
         if missing := unmet_need(method, claim.track):
@@ -198,58 +192,67 @@ def _claimed(claim: Claim, given: str, asked: Asked) -> list[Job]:
         for text in dict.fromkeys(named) if name != "dense" else ["none"]:
             if targets and text not in targets and name != "dense":
                 continue
-            for seed in asked.seeds or claim.seeds:
-                spec = _spec(method, configs[name], claim.track, "dense_epochs", Target.parse(text), seed, asked)
+            for seed in request.seeds or claim.seeds:
+                target = Target.parse(text)
+                spec = _spec(method, configs[name], claim.track, "dense_epochs", target, seed, request, inputs)
                 words = ["bench", "run", "--claim", given, "--method", name, "--seed", str(seed)]
                 words += ["--target", text] if name != "dense" else []
-                words += ["--device", asked.device] if asked.device != "cpu" else []
+                words += ["--device", request.device] if request.device != "cpu" else []
                 jobs[spec.run_id] = Job(spec, shlex.join(words), observers)
     return list(jobs.values())
 
 
 def _spec(
-    method: type[Method], config: dict[str, Any], track: Track, unit: Unit, target: Target, seed: int, asked: Asked
+    method: type[Method],
+    config: dict[str, Any],
+    track: Track,
+    unit: Unit,
+    target: Target,
+    seed: int,
+    request: RunRequest,
+    inputs: TrackInputs,
 ) -> RunSpec:
     if not 0 <= seed < 2**63:
         raise UsageError(f"seed {seed} is out of range. Use 0 to 2**63 - 1.")
-    return RunSpec(
+    spec = RunSpec(
         method=method.name,
         config=config,
-        method_sha256=source_sha256(method.__module__),
+        method_sha256="",
         track=track,
         unit=unit,
         target=target,
         seed=seed,
-        device=asked.device,
-        device_class=device_class(asked.device),
+        device=request.device,
+        device_class=device_class(request.device),
     )
+    return with_inputs(spec, method, inputs)
 
 
 def _observers(methods: Iterable[type[Method]]) -> tuple[type[Observer], ...]:
     return tuple(dict.fromkeys(each for method in methods for each in method.observers))
 
 
-def _targets(method: type[Method], track: Track, asked: Asked) -> list[Target]:
+def _targets(method: type[Method], track: Track, request: RunRequest) -> list[Target]:
     """The targets that a method is run at: those of the command, else the track's own for its kind."""
     if method.targets == "none":
         return [Target("none")]
-    if method.targets == "auto" and not asked.targets:
+    if method.targets == "auto" and not request.targets:
         return [Target("auto")]
-    wanted = [Target.parse(text) for text in asked.targets] if asked.targets else list(track.parsed_targets)
+    wanted = [Target.parse(text) for text in request.targets] if request.targets else list(track.parsed_targets)
     if any(target.measure == "none" for target in wanted):
         raise UsageError(f"target none is for the dense control; {method.name} needs macs=R, params=R or auto.")
     unstructured = method.kind == "unstructured"
-    measures = {"params"} if unstructured else {"macs", "params"} if asked.targets else {"macs"}
+    measures = {"params"} if unstructured else {"macs", "params"} if request.targets else {"macs"}
     if method.targets == "auto":
         measures = {"auto"}
-    elif method.targets == "any" and (unstructured or asked.targets):
+    elif method.targets == "any" and (unstructured or request.targets):
         measures.add("auto")
     return [target for target in wanted if target.measure in measures]
 
 
-def _no_target(method: type[Method], track: Track, asked: Asked) -> str:
+def _no_target(method: type[Method], track: Track, request: RunRequest) -> str:
     """Why a method cannot be run at any of the targets."""
-    wanted = ", ".join(asked.targets or track.targets)
+    wanted = ", ".join(request.targets or track.targets)
     good = "auto" if method.targets == "auto" else "params=0.1" if method.kind == "unstructured" else "macs=0.5"
     return f"{method.name} is {method.kind} and cannot be run at {wanted}. Give --target {good}."
 
@@ -257,12 +260,12 @@ def _no_target(method: type[Method], track: Track, asked: Asked) -> str:
 def _budgeted(track: Track, text: str | None) -> tuple[Track, Unit]:
     if text is None:
         return track, "dense_epochs"
-    request = Request.parse(text)
-    if request.amount is not None:
-        return track.scaled(request.amount, request.unit), request.unit
-    if request.unit == "device_seconds" and track.budget.device_seconds is None:
+    override = BudgetOverride.parse(text)
+    if override.amount is not None:
+        return track.scaled(override.amount, override.unit), override.unit
+    if override.unit == "device_seconds" and track.budget.device_seconds is None:
         raise UsageError(f"track {track.name!r} has no budget in device_seconds. Give one: --budget 600s.")
-    return track, request.unit
+    return track, override.unit
 
 
 def settings_of(methods: dict[str, type[Method]], settings: Sequence[str]) -> dict[str, dict[str, Any]]:
@@ -316,15 +319,15 @@ def _json(text: str) -> Any:
         return text
 
 
-def _command(spec: RunSpec, method: type[Method], track: str, asked: Asked) -> str:
+def _command(spec: RunSpec, method: type[Method], track: str, request: RunRequest) -> str:
     """The exact command that makes one row again."""
     words = ["bench", "run", "--method", spec.method, "--track", track, "--seed", str(spec.seed)]
     if spec.target.measure != "none":
         words += ["--target", str(spec.target)]
-    if asked.budget is not None:
-        words += ["--budget", asked.budget]
-    if asked.device != "cpu":
-        words += ["--device", asked.device]
+    if request.budget is not None:
+        words += ["--budget", request.budget]
+    if request.device != "cpu":
+        words += ["--device", request.device]
     for name, field in method.Config.model_fields.items():
         if spec.config[name] != field.default:
             words += ["--set", f"{name}={spec.config[name]}"]

@@ -1,4 +1,4 @@
-"""Where a record comes from: package, commit, libraries, hardware, threads, and the command that makes it again."""
+"""Where a record comes from: package, commit, libraries, machine, inputs, and the command that makes it again."""
 
 import os
 import platform
@@ -9,13 +9,13 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from bench.imported import is_import
+from bench.plugins.imported import is_import
+from bench.records.hardware import hardware, numerics
+from bench.specs.changes import inputs_of
 from bench.specs.run import RunSpec
 from bench.specs.track import Track
 
-__all__ = ["device_class", "hardware", "manifest"]
+__all__ = ["git_state", "manifest"]
 
 _LIBRARIES: tuple[str, ...] = (
     "torch",
@@ -30,11 +30,7 @@ _LIBRARIES: tuple[str, ...] = (
     "gymnasium",
 )
 _LIBRARIES += ("stable-baselines3",)
-
-
-def device_class(device: str) -> str:
-    """The kind of device that results depend on: `cpu`, or the GPU's model."""
-    return "cpu" if device == "cpu" else torch.cuda.get_device_name(0)
+_ROOT = Path(__file__).resolve().parents[2]
 
 
 def _version(distribution: str) -> str | None:
@@ -44,49 +40,39 @@ def _version(distribution: str) -> str | None:
         return None
 
 
-def _git(*arguments: str) -> str | None:
-    """Output of a git command about the code's own checkout; None for an installed copy."""
-    root = Path(__file__).resolve().parents[2]
-    if not (root / "pyproject.toml").is_file():
-        return None
+def git_state(root: Path = _ROOT) -> tuple[str | None, bool | None]:
+    """Commit of the code's own checkout, and whether there are changes beside it.
+
+    None and None where the code lies in no repository of its own: an installed copy, an archive, or a copy inside a
+    repository that has other things under version control.
+    """
+    own = "bench/runner/manifest.py"
+    top = _git(root, "rev-parse", "--show-toplevel")
+    if top is None or Path(top).resolve() != root.resolve() or _git(root, "ls-files", "--error-unmatch", own) is None:
+        return None, None
+    status = _git(root, "status", "--porcelain")
+    return _git(root, "rev-parse", "HEAD"), None if status is None else bool(status)
+
+
+def _git(root: Path, *arguments: str) -> str | None:
+    """Output of a git command in `root`, whatever repository the environment names; None where it fails."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    command = ["git", "-C", str(root), "-c", f"safe.directory={root}", *arguments]
     try:
-        done = subprocess.run(
-            ["git", "-C", str(root), *arguments], capture_output=True, text=True, timeout=10, check=True
-        )
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=10, check=True)
     except (OSError, subprocess.SubprocessError):
         return None
     return done.stdout.strip()
 
 
-def _processor() -> str:
-    try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    except OSError:
-        pass
-    return platform.processor() or platform.machine()
-
-
-def hardware() -> dict[str, Any]:
-    """What the machine is."""
-    return {
-        "processor": _processor(),
-        "cores": os.cpu_count(),
-        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
-        "gpu": torch.cuda.get_device_name(0) if torch.cuda.is_available() else None,
-        "system": f"{platform.system()} {platform.machine()}",
-    }
-
-
 @cache
 def _constant() -> dict[str, Any]:
     """The part that stays the same as long as this process lives."""
-    status = _git("status", "--porcelain")
+    commit, dirty = git_state()
     return {
         "version": _version("bench"),
-        "git_commit": _git("rev-parse", "HEAD"),
-        "git_dirty": None if status is None else bool(status),
+        "git_commit": commit,
+        "git_dirty": dirty,
         "python": platform.python_version(),
         "libraries": {name: _version(name) for name in _LIBRARIES},
         "hardware": hardware(),
@@ -98,23 +84,24 @@ def _own(track: Track) -> bool:
     return track.images is not None or track.weights is not None or is_import(track.network)
 
 
-def manifest(spec: RunSpec, command: str, **facts: Any) -> dict[str, Any]:
+def manifest(spec: RunSpec, command: str, **provenance: Any) -> dict[str, Any]:
     """The manifest of a record.
 
     Args:
         spec: the run.
         command: makes this row again.
-        facts: what only the run knows: `data_fingerprint`, `dense_sha256`, ...
+        provenance: what only the run knows: `dense_sha256`, `machines`, ...
     """
     return {
         **_constant(),
+        "numerics": numerics(),
         "command": command,
-        "method_sha256": spec.method_sha256,
+        **inputs_of(spec),
         "precision": spec.precision,
         "threads": spec.track.threads,
         "device": spec.device,
         "device_class": spec.device_class,
         **({"track_folder": str(spec.track.root)} if spec.track.root and _own(spec.track) else {}),
         "finished_at": datetime.now(UTC).isoformat(timespec="seconds"),
-        **facts,
+        **provenance,
     }

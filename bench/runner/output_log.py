@@ -8,7 +8,7 @@ import codecs
 from contextlib import suppress
 from pathlib import Path
 
-from bench.text import plain
+from bench.records.text import plain
 
 __all__ = ["LOG", "OutputLog"]
 

@@ -21,11 +21,16 @@ from bench.measure.macs import count_macs
 from bench.measure.network import latencies, layers_of, measure
 from bench.networks.base import Network
 from bench.networks.registry import network_of
+from bench.records.lookup import find_record
 from bench.records.record import LatencyRow, Measured, Record, Status
-from bench.records.store import Store, sweep, write_atomically, write_text
+from bench.records.store import Store, sweep, write_atomically
 from bench.runner.dense import Dense, build, dense_network
-from bench.runner.jobs import Job, method_class
-from bench.runner.record_builder import Draft, budget_amount, ratios_of, status_of
+from bench.runner.dense_files import read_measured, write_measured
+from bench.runner.inputs import Device, TrackInputs, inputs_in, refuse_other_inputs
+from bench.runner.jobs import Job
+from bench.runner.live import LIVE, LiveCurve
+from bench.runner.machines import add_machine, machines_in
+from bench.runner.record_builder import RecordBuilder, budget_amount, ratios_of, search_of, status_of
 from bench.seeding import generator, isolated, use_threads
 from bench.specs.budget import TRAINING, Budget, Ledger
 from bench.specs.run import RunSpec, package_sha256
@@ -33,6 +38,7 @@ from bench.specs.track import Track
 from bench.surgery import save_network
 from bench.training.hooks import Observer
 from bench.trial.method import Method
+from bench.trial.methods import method_class
 from bench.trial.phases import begin, calls_of, finetune, settle
 from bench.trial.setup import TrialSetup
 from bench.trial.trial import Trial
@@ -53,13 +59,20 @@ class Workplace:
 
     def data(self, spec: RunSpec) -> Data:
         """The track's data on the run's device; loaded once."""
-        track = spec.track
+        return self.data_of(spec.track, spec.device)
+
+    def data_of(self, track: Track, device: Device) -> Data:
+        """The track's data on a device; loaded once."""
         check_augmentation(track)
-        key = data_key(track, spec.device)
+        key = data_key(track, device)
         if key not in self.loaded:
             self.loaded.clear()
-            self.loaded[key] = load_data(track, self.data_folder, spec.device)
+            self.loaded[key] = load_data(track, self.data_folder, device)
         return self.loaded[key]
+
+    def inputs(self, track: Track, device: Device) -> TrackInputs:
+        """What the track's network and images are; see `bench.runner.inputs`."""
+        return inputs_in(track, self.data_of(track, device))
 
 
 def data_key(track: Track, device: str) -> tuple[str, ...]:
@@ -84,44 +97,48 @@ def execute(
         The record as it was written. Its status is `failed` or `invalid` where the method went wrong.
 
     Raises:
-        StoreError, DataError: the store or the data cannot be used; nothing was written.
+        StoreError, DataError: the store or the data cannot be used, or the images are not those of the plan; nothing
+            was written.
+        UsageError: the code of the method or the network is not that of the plan any more; nothing was written.
         JournalRefused: a killed process left a journal that this code cannot go on with; nothing was written.
     """
     spec, process = job.spec, os.getpid()
     method = method_class(spec.method)
-    draft = Draft(spec, method, job.command)
+    builder = RecordBuilder(spec, method, job.command)
     data = workplace.data(spec)
-    draft.facts["data_fingerprint"] = data.fingerprint
+    refuse_other_inputs(spec, method, data)
+    builder.provenance["data_fingerprint"] = data.fingerprint
     with use_threads(spec.track.threads, spec.device):
         try:
-            status = _steps(spec, method, data, workplace.store, draft, job.observers, report)
-            record = draft.record(status)
+            status = _steps(spec, method, data, workplace.store, builder, job.observers, report)
+            record = builder.record(status)
         except GuardViolation as error:
-            record = draft.record("invalid", str(error))
+            record = builder.record("invalid", str(error))
         except (StoreError, DataError, JournalRefused):
             raise
         except BaseException as error:  # a plugin may fail in any way: the record says how, and other runs go on
             if isinstance(error, KeyboardInterrupt) and interrupt.requested():
                 raise
-            record = _failed(draft, error)
+            record = _failed(builder, error)
     if os.getpid() != process:
         os._exit(1)  # a child that a plugin forked and let go on: the run is its parent's
     workplace.store.write(record)
     shutil.rmtree(journal_folder(workplace.store, spec), ignore_errors=True)
+    (workplace.store.folder(spec.run_id) / LIVE).unlink(missing_ok=True)
     sweep(workplace.store.folder(spec.run_id))
     return record
 
 
-def _failed(draft: Draft, error: BaseException) -> Record:
+def _failed(builder: RecordBuilder, error: BaseException) -> Record:
     """The record of a run that raised; its text is a plugin's, and may be anything, or fail itself."""
     try:
         said = f"{type(error).__name__}: {error}" if isinstance(error, BenchError) else traceback.format_exc()
     except Exception:
         said = f"{type(error).__name__}, whose text cannot be had"
     try:
-        return draft.record("failed", said)
+        return builder.record("failed", said)
     except Exception as wrong:  # what it left does not fit into a record
-        return Draft(draft.spec, draft.method, draft.command).record(
+        return RecordBuilder(builder.spec, builder.method, builder.command).record(
             "failed", f"{said}\n{type(wrong).__name__}: {wrong}"
         )
 
@@ -132,7 +149,7 @@ def journal_folder(store: Store, spec: RunSpec) -> Path:
 
 
 def _journal(store: Store, spec: RunSpec, data: Data, dense: Dense) -> FileJournal:
-    """The run's journal, begun or taken up.
+    """The run's journal, begun or taken up; on which machine does not matter, and is noted beside it.
 
     Raises:
         JournalRefused: what is there was begun with other code, libraries, data or settings.
@@ -141,11 +158,13 @@ def _journal(store: Store, spec: RunSpec, data: Data, dense: Dense) -> FileJourn
         **spec.identity(),
         "harness_sha256": package_sha256(),
         "torch": torch.__version__,
-        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
         "data_fingerprint": data.fingerprint,
         "dense_sha256": dense.weights_sha256,
     }
-    return FileJournal(journal_folder(store, spec), head)
+    folder = journal_folder(store, spec)
+    journal = FileJournal(folder, head)
+    add_machine(folder, spec.device)
+    return journal
 
 
 def _steps(
@@ -153,26 +172,36 @@ def _steps(
     method: type[Method],
     data: Data,
     store: Store,
-    draft: Draft,
+    builder: RecordBuilder,
     observers: tuple[type[Observer], ...],
     report: Report,
 ) -> Status:
     plugin = network_of(spec.track)
     wanted = tuple(dict.fromkeys((*method.observers, *observers)))
-    dense = dense_network(spec, plugin, data, store, wanted, report)
-    draft.facts["dense_sha256"] = dense.weights_sha256
+    with builder.timed("dense"):
+        dense = dense_network(spec, plugin, data, store, wanted, report)
+    builder.provenance |= dense.provenance()
     journal = _journal(store, spec, data, dense)
-    trial = _trial(spec, method, plugin, data, dense, store, report, journal)
-    draft.ledger, calls = trial.ledger, calls_of(trial)
+    builder.provenance["machines"] = machines_in(journal_folder(store, spec))
+    before = dense.curve if method.starts == "trained" else ()
+    live = LiveCurve(store.folder(spec.run_id) / LIVE, before)
+
+    def watched(phase: str, share: float) -> None:
+        live.write(calls.curve)
+        report(phase, share)
+
+    trial = _trial(spec, method, plugin, data, dense, store, watched, journal)
+    builder.ledger, calls = trial.ledger, calls_of(trial)
 
     try:
         begin(trial)
         try:
             report("prune", 0.0)
-            with isolated(spec.seed, "method", spec.method):
+            with builder.timed("method"), isolated(spec.seed, "method", spec.method):
                 method().prune(trial)
             if method.finetunes == "track":
-                finetune(trial)
+                with builder.timed("finetune"):
+                    finetune(trial)
         except Exception as error:
             if calls.guard.violations:  # even where the method swallowed the first violation
                 raise GuardViolation(calls.guard.violations[0]) from error
@@ -182,7 +211,8 @@ def _steps(
         finally:
             settle(trial)
     finally:
-        draft.curve = (dense.curve if method.starts == "trained" else ()) + tuple(calls.curve)
+        builder.search = search_of(calls.curve)
+        builder.curve = before + tuple(calls.curve)
     if calls.guard.violations:
         raise GuardViolation(calls.guard.violations[0])
     if trial.surgery.weights.active:
@@ -190,18 +220,19 @@ def _steps(
 
     report("measure", 0.0)
     network, batch = trial.network.eval(), spec.track.latency_batch
-    both = latencies({"dense": dense.network, "pruned": network}, data, batch, LATENCY_SECONDS)
-    draft.dense = _measure_dense(dense, data, spec, both["dense"])
-    draft.pruned = measure(network, data, spec.precision, batch, both["pruned"], data.classes)
-    draft.layers = layers_of(dense.network, network, data.shape)
+    with builder.timed("measure"):
+        both = latencies({"dense": dense.network, "pruned": network}, data, batch, LATENCY_SECONDS)
+        builder.dense = _measure_dense(dense, data, spec, both["dense"])
+        builder.pruned = measure(network, data, spec.precision, batch, both["pruned"], data.classes)
+    builder.layers = layers_of(dense.network, network, data.shape)
     structured = method.kind == "structured" and spec.target.measure != "none"
-    draft.left_out = {each.name: each.reason for each in trial.surgery.left_out} if structured else {}
+    builder.left_out = {each.name: each.reason for each in trial.surgery.left_out} if structured else {}
     prunable = {name for group in trial.surgery.groups for name in group.layers} if structured else set()
-    draft.ratios = ratios_of(draft.dense, draft.pruned, draft.layers, prunable)
+    builder.ratios = ratios_of(builder.dense, builder.pruned, builder.layers, prunable)
     description = description_of(spec.track, data)
     path = store.folder(spec.run_id) / "network.safetensors"
     write_atomically(path, lambda temporary: save_network(network, temporary, description))
-    return status_of(spec, method, draft.dense, draft.pruned, draft.ratios)
+    return status_of(spec, method, builder.dense, builder.pruned, builder.ratios)
 
 
 def description_of(track: Track, data: Data) -> dict[str, Any]:
@@ -220,15 +251,14 @@ def description_of(track: Track, data: Data) -> dict[str, Any]:
 def _measure_dense(dense: Dense, data: Data, spec: RunSpec, latency: tuple[Latency, ...]) -> Measured:
     """The dense network's measures: kept beside it, for all runs that share it; its latency is this run's own."""
     batch = spec.track.latency_batch
-    path = dense.folder / f"measured-{batch}.json"
+    name = f"measured-{batch}.json"
     rows = tuple(LatencyRow(**asdict(row)) for row in latency)
-    try:
-        kept = Measured.model_validate_json(path.read_bytes())
-    except (OSError, ValueError):
-        kept = None
-    if kept is None or kept.macs_convolutions is None or kept.weights_sha256 != dense.weights_sha256:
+    kept = read_measured(dense.source / name, dense.weights_sha256) or read_measured(
+        dense.folder / name, dense.weights_sha256
+    )
+    if kept is None:
         kept = measure(dense.network, data, spec.precision, batch, latency, data.classes)
-        write_text(path, kept.model_dump_json(indent=1))
+        write_measured(dense.folder / name, kept)
     return kept.model_copy(update={"latency": rows})
 
 
@@ -288,6 +318,7 @@ def proof_inputs(data: Data) -> torch.Tensor:
 def _widths(store: Store, run: str) -> Mapping[str, int]:
     """The widths of a finished run's layers."""
     try:
-        return {layer.name: layer.width_after for layer in store.find(run).layers}
+        record, _ = find_record(run, store.root)
     except UsageError as error:  # of this run's settings alone: the other runs go on
         raise BenchError(f"widths of run {run!r}: {error}") from None
+    return {layer.name: layer.width_after for layer in record.layers}

@@ -74,24 +74,17 @@ def carry_out(task: Task, pipe: int) -> int:
     from bench.journal.protocol import JournalRefused
     from bench.records.store import Store
     from bench.runner.dense import dense_seconds
-    from bench.runner.jobs import method_class
     from bench.runner.run import Workplace, execute
-    from bench.specs.run import source_sha256
 
     with interrupt.graceful(signal.SIGTERM):
         try:
             job = pickle.loads(task.job)
-            found = source_sha256(method_class(job.spec.method).__module__)
-            if found != job.spec.method_sha256:
-                raise UsageError(
-                    f"the source of method {job.spec.method!r} was changed while the command ran. Start it again."
-                )
             workplace = Workplace(Store(task.store), task.data_folder)
 
             def report(phase: str, share: float) -> None:
                 if phase == "prune" and not told:
                     told.append(True)
-                    took = dense_seconds(job.spec, workplace.data(job.spec), workplace.store)
+                    took = dense_seconds(job.spec, workplace.store)
                     recipe, budget = job.spec.track.dense, job.spec.track.budget
                     amount = budget.dense_epochs if job.spec.unit == "dense_epochs" else budget.device_seconds
                     if took and amount is not None:

@@ -13,10 +13,11 @@ from bench.networks.weights import load_weights
 from bench.records.record import UNFINISHED, Record, Status
 from bench.runner.dense import build
 from bench.runner.executor import Executor, Finish, How, Progress
-from bench.runner.jobs import Job, method_class
+from bench.runner.jobs import Job
 from bench.runner.queue import JobQueue, clear_journal, readable
-from bench.runner.record_builder import Draft
+from bench.runner.record_builder import RecordBuilder
 from bench.runner.run import Workplace
+from bench.trial.methods import method_class
 
 __all__ = ["Outcome", "check", "run_suite"]
 
@@ -124,7 +125,7 @@ def _write_end(finish: Finish, workplace: Workplace) -> Record:
     """The record of a run that could not write its own; its journal stays, so that it can go on from there."""
     statuses: dict[How, Status] = {"timed-out": "timed-out", "out-of-memory": "out-of-memory"}
     status = statuses.get(finish.how, "failed")
-    draft = Draft(finish.job.spec, method_class(finish.job.spec.method), finish.job.command)
-    record = draft.record(status, finish.why)
+    builder = RecordBuilder(finish.job.spec, method_class(finish.job.spec.method), finish.job.command)
+    record = builder.record(status, finish.why)
     workplace.store.write(record)
     return record

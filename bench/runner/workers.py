@@ -20,12 +20,12 @@ from typing import TYPE_CHECKING, Any
 
 from bench.errors import UsageError
 from bench.journal import interrupt
+from bench.records.text import plain
 from bench.runner.executor import ExecutorOptions, Finish, Progress
 from bench.runner.keeper import Ended
 from bench.runner.nursery import Nursery, Order
 from bench.runner.output_log import LOG
 from bench.runner.run_process import REFUSED, STOPPED, UNUSABLE, Task
-from bench.text import plain
 
 if TYPE_CHECKING:
     from bench.runner.jobs import Job

@@ -17,7 +17,7 @@ from typing import Literal, get_args
 
 from bench.errors import UsageError
 
-__all__ = ["FORWARD", "TRAINING", "Amount", "Budget", "Ledger", "Phase", "Unit"]
+__all__ = ["FORWARD", "TRAINING", "Amount", "Budget", "BudgetOverride", "Ledger", "Phase", "Unit"]
 
 Unit = Literal["dense_epochs", "device_seconds"]
 Phase = Literal["dense", "prune", "search", "finetune"]
@@ -48,14 +48,14 @@ class Budget:
 
 
 @dataclass(frozen=True)
-class Request:
+class BudgetOverride:
     """A budget that a user asks for instead of the track's own: `30ep`, `600s`, or one of the track's units."""
 
     amount: float | None
     unit: Unit
 
     @classmethod
-    def parse(cls, text: str) -> "Request":
+    def parse(cls, text: str) -> "BudgetOverride":
         """Reads `30ep` (dense epochs), `600s` (device seconds), `dense_epochs` or `device_seconds`.
 
         Raises:

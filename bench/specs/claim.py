@@ -6,7 +6,6 @@ Whether a number was reproduced is decided in `bench.leaderboard.verdicts.verdic
 """
 
 import json
-import tomllib
 from functools import cached_property
 from importlib.resources import files
 from pathlib import Path
@@ -16,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from bench.errors import UsageError, unknown_name
 from bench.specs.target import Target
-from bench.specs.track import Track, describe, load_track
+from bench.specs.track import Track, describe, load_track, parse_toml
 
 __all__ = ["PREFIX", "Claim", "Measure", "Number", "claim_names", "load_claim"]
 
@@ -209,11 +208,4 @@ def load_claim(name: str) -> Claim:
             raise UsageError(f"claim file {name!r} does not exist. Built-in claims: {', '.join(_builtin())}.")
     elif (path := _builtin().get(name, Path())) == Path():
         raise unknown_name("claim", name, _builtin())
-    try:
-        fields = tomllib.loads(path.read_bytes().decode())
-    except (ValueError, RecursionError) as error:
-        raise UsageError(f"claim {name}: not a TOML file: {error}") from None
-    try:
-        return Claim.model_validate({"name": path.stem, **fields})
-    except ValidationError as error:
-        raise UsageError(f"claim {name}: {describe(error)}") from None
+    return parse_toml(Claim, path.read_bytes(), f"claim {name}", path.stem)

@@ -1,24 +1,31 @@
 """What a run is, before it runs: method x track x target x seed, resolved, and its identity.
 
-The run's id is a hash over everything that decides the result. Done already means that a record with this id
-exists; anything edited (a setting, the method's source, the track) is another id.
+The run's id is a hash over everything that decides the result: settings, target, seed, the track's deciding fields, and
+the code, weights and images that they name (`bench.specs.code`, `bench.networks.identity`, `bench.data.splits`).
+Done already means that a record with this id exists; anything edited is another id. What is at its default does not
+count, nor does the record's schema, so that a field that is added later changes no id.
 """
 
-import ast
 import hashlib
-import importlib.util
-import json
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-from bench.records.record import SCHEMA
 from bench.specs.budget import Unit
+from bench.specs.digest import digest
 from bench.specs.target import Target
-from bench.specs.track import Track
+from bench.specs.track import Track, deciding_fields
 
-__all__ = ["RunSpec", "package_sha256", "source_sha256"]
+__all__ = ["PROTOCOL", "RunSpec", "package_sha256", "run_label"]
+
+PROTOCOL = 1
+"""Stands for the harness in every id. Raise it by one whenever the same method, settings, network and images come to
+other bits than before: another order of images, another schedule, another default of a track's field, another way to
+measure. `tests/runner/test_protocol.py` holds a run against what this number stands for, and asks for it."""
+
+_NOT_HARNESS = {"methods", "datasets", "leaderboard"}
 
 
 @dataclass(frozen=True)
@@ -35,6 +42,13 @@ class RunSpec:
         seed: fixes everything that is drawn.
         device: `cpu` or `cuda`.
         device_class: kind of device that results depend on; `cpu`, or the GPU's model.
+        network_sha256: hash over the network's source and the versions of the libraries that it comes from.
+        weights_sha256: hash over the weights that files give the network; None where there are none.
+        data_sha256: hash over the images and labels, their split and how they are normalised.
+        protocol: the harness's number; another one only for a record of another version.
+        data_fingerprint: hash over images, labels and split alone, as the manifest has it.
+        sources: of `method` and `network`, the hash of each module behind their hashes and the version of each library:
+            for people, the identity has their hash.
     """
 
     method: str
@@ -46,6 +60,12 @@ class RunSpec:
     seed: int
     device: Literal["cpu", "cuda"] = "cpu"
     device_class: str = "cpu"
+    network_sha256: str = ""
+    weights_sha256: str | None = None
+    data_sha256: str = ""
+    protocol: int = PROTOCOL
+    data_fingerprint: str = field(default="", compare=False)
+    sources: Mapping[str, Mapping[str, str]] = field(default_factory=dict, compare=False)
 
     @property
     def precision(self) -> str:
@@ -53,88 +73,44 @@ class RunSpec:
         return self.track.precision.cpu if self.device == "cpu" else self.track.precision.cuda
 
     def identity(self) -> dict[str, Any]:
-        """Everything that decides the result, as JSON values."""
-        return {
-            "schema": SCHEMA,
+        """Everything that decides the result and is not at its default, as JSON values."""
+        every = {
+            "protocol": self.protocol,
             "method": self.method,
             "config": self.config,
             "method_sha256": self.method_sha256,
-            "track": _deciding(self.track),
+            "network_sha256": self.network_sha256,
+            "weights_sha256": self.weights_sha256,
+            "data_sha256": self.data_sha256,
+            "track": deciding_fields(self.track.model_dump(mode="json")),
             "unit": self.unit,
             "target": str(self.target),
             "seed": self.seed,
             "precision": self.precision,
             "device_class": self.device_class,
         }
+        return {name: value for name, value in every.items() if value is not None}
 
     @cached_property
     def run_id(self) -> str:
         """Readable prefix and hash, safe as a folder name, at most 128 characters."""
-        label = f"{self.method}-{self.track.name}-{str(self.target).replace('=', '')}-s{self.seed}"
-        safe = "".join(c if c.isalnum() or c in "-._" else "-" for c in label)[:100]
-        return f"{safe}-{digest(self.identity())[:12]}"
-
-    def with_target(self, target: Target) -> "RunSpec":
-        """The same run with another target."""
-        return replace(self, target=target)
+        label = run_label(self.method, self.track.name, str(self.target), self.seed)
+        return f"{label}-{digest(self.identity())[:12]}"
 
 
-def _deciding(track: Track) -> dict[str, Any]:
-    """The track's fields that decide a single run: not its sentence, nor the lists that only make the plan."""
-    left_out = {"summary", "targets", "seeds", "ranked", "latency_batch"}
-    own = {name for name in ("settings", "weights", "images") if not getattr(track, name)}
-    return track.model_dump(mode="json", exclude=left_out | own)
-
-
-def digest(value: Any) -> str:
-    """SHA-256 over a JSON value, independent of the order of keys."""
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return hashlib.sha256(text.encode()).hexdigest()
+def run_label(method: str, track: str, target: str, seed: int) -> str:
+    """What an id begins with, for people."""
+    label = f"{method}-{track}-{target.replace('=', '')}-s{seed}"
+    return "".join(c if c.isalnum() or c in "-._" else "-" for c in label)[:100]
 
 
 @cache
 def package_sha256() -> str:
-    """Hash over the harness's own source files, plugins not included."""
+    """Hash over the harness's own source files, plugins and leaderboard not included."""
     root = Path(__file__).parent.parent
     found = hashlib.sha256()
     for path in sorted(root.rglob("*.py")):
-        found.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
+        name = path.relative_to(root)
+        if name.parts[0] not in _NOT_HARNESS:  # an installed copy has them below `bench`
+            found.update(name.as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
     return found.hexdigest()
-
-
-def source_sha256(module: str) -> str:
-    """Hash over a plugin's source: its module and the modules beside it that it imports, followed."""
-    package = module.rpartition(".")[0]
-    seen: dict[str, bytes] = {}
-    queue = [module]
-    while queue:
-        name = queue.pop()
-        spec = importlib.util.find_spec(name)
-        if name in seen or spec is None or spec.origin is None or not spec.origin.endswith(".py"):
-            continue
-        seen[name] = Path(spec.origin).read_bytes()
-        queue += _siblings(seen[name], package)
-    return hashlib.sha256(b"\0".join(name.encode() + b"\0" + seen[name] for name in sorted(seen))).hexdigest()
-
-
-def _siblings(source: bytes, package: str) -> list[str]:
-    """Modules of `package` that `source` imports, absolutely or relatively."""
-    found = []
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Import):
-            found += [alias.name for alias in node.names if alias.name.startswith(package + ".")]
-        elif isinstance(node, ast.ImportFrom):
-            base = package if node.level == 1 else ""
-            origin = ".".join(part for part in (base, node.module or "") if part)
-            if origin == package:
-                found += [f"{package}.{alias.name}" for alias in node.names]
-            elif package and origin.startswith(package + "."):
-                found.append(origin)
-    return [name for name in found if _exists(name)]
-
-
-def _exists(name: str) -> bool:
-    try:
-        return importlib.util.find_spec(name) is not None
-    except ModuleNotFoundError:
-        return False

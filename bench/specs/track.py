@@ -6,11 +6,11 @@ the precision. The built-in tracks are the files of `leaderboard/tracks/`; a pat
 """
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from functools import cached_property
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
@@ -19,11 +19,18 @@ from bench.specs.budget import Unit
 from bench.specs.sources import ImagesSection, unpacked
 from bench.specs.target import Target
 
-__all__ = ["Recipe", "Track", "load_track", "track_names"]
+__all__ = ["PLAN_FIELDS", "STATUS_FIELDS", "Recipe", "Track", "deciding_fields", "load_track", "track_names"]
+
+PLAN_FIELDS = frozenset({"summary", "targets", "seeds", "ranked", "latency_batch", "tries"})
+"""Fields of a track that decide no run: what is planned and said, and how long an inference takes."""
+STATUS_FIELDS = frozenset({"floor", "tolerance"})
+"""Fields that decide whether a run counts, and no number of it."""
 
 Positive = Annotated[float, Field(gt=0, le=1e9)]
 Share = Annotated[float, Field(gt=0, lt=1)]
 Setting = bool | int | float | str | list[Any]
+Model = TypeVar("Model", bound=BaseModel)
+_NO_DEFAULT = object()
 
 
 class _Section(BaseModel):
@@ -112,6 +119,8 @@ class Track(_Section):
         validation, dense, finetune, budget, precision: the sections. `dense.epochs` is None where weights are given.
         targets: the standard targets.
         seeds: the standard seeds.
+        tries: by method, how many settings of it were tried on validation before its own were kept; for a method that
+            is not named here, nobody says.
     """
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._=:,+-]*$", max_length=100)]
@@ -135,6 +144,7 @@ class Track(_Section):
     precision: Precision = Precision()
     targets: tuple[str, ...]
     seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
+    tries: dict[str, Annotated[int, Field(ge=1, le=10**6)]] = {}
 
     @model_validator(mode="before")
     @classmethod
@@ -194,6 +204,40 @@ class Track(_Section):
         return (self.root or Path()) / path
 
 
+def deciding_fields(fields: Mapping[str, Any], also: Set[str] = frozenset()) -> dict[str, Any]:
+    """The fields of a track that decide a run, those at their default left out, so that a new field changes nothing.
+
+    Args:
+        fields: of a track, as JSON values, as a record has them.
+        also: fields to leave out beside `PLAN_FIELDS`.
+    """
+    kept = {name: value for name, value in fields.items() if name not in PLAN_FIELDS and name not in also}
+    return _not_default(Track, kept)
+
+
+def _not_default(section: type[BaseModel], fields: Mapping[str, Any]) -> dict[str, Any]:
+    found = {}
+    for name, value in fields.items():
+        field = section.model_fields.get(name)
+        inner = _section_of(field.annotation) if field is not None else None
+        if inner is not None and isinstance(value, Mapping):
+            value = _not_default(inner, value)
+            default: Any = {}
+        else:
+            default = field.get_default() if field is not None and not field.is_required() else _NO_DEFAULT
+        if value != (list(default) if isinstance(default, tuple) else default):
+            found[name] = value
+    return found
+
+
+def _section_of(annotation: Any) -> type[BaseModel] | None:
+    """The section that a field holds, if it holds one."""
+    for each in (annotation, *get_args(annotation)):
+        if isinstance(each, type) and issubclass(each, BaseModel):
+            return each
+    return None
+
+
 def _builtin() -> dict[str, Path]:
     folder = Path(str(files("bench.leaderboard") / "tracks"))
     return {path.stem: path for path in sorted(folder.glob("*.toml"))}
@@ -229,14 +273,23 @@ def parse_track(content: bytes, source: str, stem: str, root: Path | None = None
     Raises:
         UsageError: not TOML, or a field is missing, unknown or wrong.
     """
+    return parse_toml(Track, content, f"track {source}", stem, root=root)
+
+
+def parse_toml(model: type[Model], content: bytes, source: str, stem: str, **more: Any) -> Model:
+    """A model from the bytes of a TOML file; `source` names it in errors, `stem` is its name, `more` beside its fields.
+
+    Raises:
+        UsageError: not TOML, or a field is missing, unknown or wrong; every such field is named.
+    """
     try:
         fields: dict[str, Any] = tomllib.loads(content.decode())
     except (ValueError, RecursionError) as error:  # not UTF-8, not TOML, a number or a nesting past Python's limits
-        raise UsageError(f"track {source}: not a TOML file: {error}") from None
+        raise UsageError(f"{source}: not a TOML file: {error}") from None
     try:
-        return Track.model_validate({"name": stem, **fields, "root": root})
+        return model.model_validate({"name": stem, **fields, **more})
     except ValidationError as error:
-        raise UsageError(f"track {source}: {describe(error)}") from None
+        raise UsageError(f"{source}: {describe(error)}") from None
 
 
 def describe(error: ValidationError) -> str:

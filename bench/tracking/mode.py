@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from bench.errors import UsageError
 
-__all__ = ["MODES", "Mode", "choose_mode", "online_mode"]
+__all__ = ["MODES", "Mode", "choose_mode", "online_mode", "project_name"]
 
 Mode = Literal["online", "offline", "off"]
 MODES = ("auto", "online", "offline", "off")
@@ -46,6 +46,11 @@ def choose_mode(asked: str, environment: Mapping[str, str]) -> Mode:
             raise UsageError(f"WANDB_MODE is {wanted!r}: use online, offline or disabled, or give --wandb off.")
         return _FROM_ENVIRONMENT[wanted]
     return "online" if _has_key(environment, settings) else "offline"
+
+
+def project_name(given: str | None, environment: Mapping[str, str]) -> str:
+    """The W&B project: what was given, else `WANDB_PROJECT`, else `bench`."""
+    return given or environment.get("WANDB_PROJECT") or "bench"
 
 
 def online_mode(environment: Mapping[str, str]) -> Mode:

@@ -5,6 +5,7 @@ record, with the record's hash: the same record is skipped next time, one that w
 """
 
 import json
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,8 +15,9 @@ from filelock import FileLock, Timeout
 from bench.errors import StoreError, UsageError
 from bench.records.record import Record
 from bench.records.store import Store, read_records, write_text
-from bench.tracking.mode import Mode
-from bench.tracking.tracker import Tracker, record_digest
+from bench.tracking.mode import Mode, project_name
+from bench.tracking.tracker import Tracker
+from bench.tracking.values import record_digest
 
 __all__ = ["NOTE", "Synced", "sync_store"]
 
@@ -61,7 +63,7 @@ class Synced:
 def sync_store(
     root: Path,
     mode: Mode,
-    project: str = "bench",
+    project: str | None = None,
     entity: str | None = None,
     say: Callable[[str], None] = print,
 ) -> Synced:
@@ -70,7 +72,7 @@ def sync_store(
     Args:
         root: the store.
         mode: from `choose_mode`.
-        project: the W&B project.
+        project: the W&B project; None for WANDB_PROJECT, else `bench`.
         entity: whose project; None for the account's default.
         say: told a line a record that was uploaded or failed, and a line a file that is no record.
 
@@ -90,7 +92,12 @@ def sync_store(
     except Timeout:
         raise UsageError(f"another `bench sync` is at work on {root}. Wait for it to end.") from None
     try:
-        return _sync(store, Tracker(mode, root, project, entity=entity), f"{entity or ''}/{project} {mode}", say)
+        return _sync(
+            store,
+            Tracker(mode, root, project, entity=entity),
+            f"{entity or ''}/{project_name(project, os.environ)} {mode}",
+            say,
+        )
     finally:
         lock.release()
 

@@ -4,27 +4,43 @@ wandb is imported when the first record is published, and not at all when the mo
 wrong with it (not installed, no network, a bad key, an unwritable folder) costs one warning and no run.
 """
 
+import contextlib
 import hashlib
-import json
 import logging
 import os
-import re
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.records.record import UNFINISHED, Measured, Record
-from bench.tracking.mode import Mode
+from bench.records.record import Point, Record
+from bench.runner.live import read_live
+from bench.specs.run import RunSpec
+from bench.tracking.artifacts import log_files, use_inputs
+from bench.tracking.mode import Mode, project_name
+from bench.tracking.values import (
+    plan_config,
+    record_digest,
+    run_config,
+    run_name,
+    run_summary,
+    run_tags,
+    suite_row,
+    wandb_id,
+)
 
-__all__ = ["Published", "Tracker", "record_digest"]
+__all__ = ["Published", "Tracker"]
 
 
 _logger = logging.getLogger(__name__)
-_ID_LIMIT = 64
 _FINISH_TIMEOUT_SECONDS = 120.0
+_LOOK_SECONDS = 1.0
+_STATS_SECONDS = 5.0
+_ALARMING = ("failed", "invalid", "timed-out", "out-of-memory")
+_PHASES = ("dense", "search", "prune", "finetune")
 _COMPLETE = "published.sha256"
 
 
@@ -41,17 +57,33 @@ class Published:
     where: str
 
 
+@dataclass
+class _LiveRun:
+    """A W&B run that is open while its run goes on.
+
+    Attributes:
+        run: W&B's.
+        logged: points of the curve that it has.
+        looked: when they were last looked for, on the monotonic clock.
+    """
+
+    run: Any
+    logged: int
+    looked: float
+
+
 class Tracker:
-    """Publishes records, one W&B run each.
+    """Publishes records, one W&B run each: live while the run goes on (`follow`), whole when there is a record.
 
     Publishing a record again changes nothing: offline, a folder that holds this record is kept and one that
-    holds an older record of the run is replaced; online, the run is resumed and only what it lacks is added.
+    holds an older record of the run, or a part of it that was killed, is replaced; online, the run is resumed and
+    only what it lacks is added.
 
     Args:
         mode: from `choose_mode`.
         store_root: the store; offline runs go to `STORE/wandb`.
-        project: the W&B project.
-        entity: whose project; None for the account's default.
+        project: the W&B project; None for WANDB_PROJECT, else `bench`.
+        entity: whose project; None for WANDB_ENTITY, else the account's default.
         warn: called with one sentence when W&B fails, at most once; the tracker is off from then on.
         init_timeout_seconds: longest wait for W&B to start a run.
     """
@@ -60,7 +92,7 @@ class Tracker:
         self,
         mode: Mode,
         store_root: Path,
-        project: str = "bench",
+        project: str | None = None,
         *,
         entity: str | None = None,
         warn: Callable[[str], None] = _logger.warning,
@@ -68,9 +100,37 @@ class Tracker:
     ) -> None:
         self.mode: Mode = mode
         self._root = store_root
-        self._project, self._entity = project, entity
+        self._project, self._entity = project_name(project, os.environ), entity
         self._warn = warn
         self._init_timeout_seconds = init_timeout_seconds
+        self._live: dict[str, _LiveRun] = {}
+
+    def follow(self, spec: RunSpec, command: str, curve: Path) -> None:
+        """Brings the W&B run of a run that is under way up to date; opens it once there is a curve.
+
+        Never raises for anything that W&B does.
+
+        Args:
+            spec: what is run.
+            command: makes it again.
+            curve: where the run leaves its points (`bench.runner.live`).
+        """
+        live = self._live.get(spec.run_id)
+        if self.mode == "off" or (live and time.monotonic() - live.looked < _LOOK_SECONDS) or not curve.is_file():
+            return
+        try:
+            with _kept_to_the_store(self._root / "wandb"):
+                if live is None:
+                    tags = [spec.track.name[:64]]
+                    name = run_name(spec.method, str(spec.target), spec.seed)
+                    run = self._open(spec.run_id, name, spec.track.name, spec.method, tags, plan_config(spec, command))
+                    live = self._live[spec.run_id] = _LiveRun(run, run.starting_step, 0.0)
+                found = read_live(curve)
+                _log_points(live.run, found, live.logged)
+                live.logged = max(live.logged, len(found))
+                live.looked = time.monotonic()
+        except Exception as error:
+            self._give_up(error)
 
     def publish(self, record: Record, network: Path | None = None) -> Published | None:
         """Publishes a record, a failed one too, and its network where there is one.
@@ -83,24 +143,59 @@ class Tracker:
         try:
             return self.send(record, network)
         except Exception as error:  # whatever W&B does, the run stands
-            reason = " ".join(str(error).split())[:300].rstrip(".")
-            self._warn(
-                f"W&B ({self.mode}) failed and is off from here on: {type(error).__name__}: {reason}. "
-                f"Results are in {self._root} all the same. `bench sync` publishes them later; --wandb off "
-                "leaves W&B out."
-            )
-            self.mode = "off"
+            self._give_up(error)
             return None
+
+    def publish_suite(self, records: Sequence[Record]) -> None:
+        """One W&B run more, whose table has a row for each of these runs. Never raises for anything that W&B does."""
+        if self.mode == "off" or len(records) < 2:
+            return
+        rows = [suite_row(record) for record in records]
+        name = hashlib.sha256(" ".join(sorted(row["run"] for row in rows)).encode()).hexdigest()[:12]
+        try:
+            with _kept_to_the_store(self._root / "wandb"):
+                if self.mode == "offline":
+                    for folder in (self._root / "wandb").glob(f"offline-run-*-suite-{name}"):
+                        shutil.rmtree(folder, ignore_errors=True)
+                run = self._open(f"suite-{name}", f"suite of {len(rows)} runs", None, "suite", ["suite"], {})
+                try:
+                    import wandb
+
+                    table = wandb.Table(columns=list(rows[0]), data=[list(row.values()) for row in rows])
+                    run.log({"runs": table}, step=run.starting_step)
+                finally:
+                    run.finish()
+        except Exception as error:
+            self._give_up(error)
+
+    def close(self) -> None:
+        """Ends the W&B runs of runs that did not come to a record; a later command takes them up."""
+        for live in self._live.values():
+            with contextlib.suppress(Exception):
+                live.run.finish(exit_code=1)
+        self._live.clear()
 
     def send(self, record: Record, network: Path | None = None) -> Published:
         """Publishes a record, online or offline as the mode says; unlike `publish` it raises what W&B raises."""
         with _kept_to_the_store(self._root / "wandb"):
             return self._offline(record, network) if self.mode == "offline" else self._send(record, network)
 
+    def _give_up(self, error: Exception) -> None:
+        reason = " ".join(str(error).split())[:300].rstrip(".")
+        self._warn(
+            f"W&B ({self.mode}) failed and is off from here on: {type(error).__name__}: {reason}. "
+            f"Results are in {self._root} all the same. `bench sync` publishes them later; --wandb off "
+            "leaves W&B out."
+        )
+        self.mode = "off"
+        self.close()
+
     def _offline(self, record: Record, network: Path | None) -> Published:
         run_id = wandb_id(record.run_id)
         folders = sorted((self._root / "wandb").glob("offline-run-*"))
-        older = [folder for folder in folders if (folder / f"run-{run_id}.wandb").is_file()]
+        live = self._live.get(record.run_id)
+        own = None if live is None else Path(live.run.settings.sync_dir)
+        older = [folder for folder in folders if (folder / f"run-{run_id}.wandb").is_file() and folder != own]
         for folder in older:
             if _read(folder / _COMPLETE) == record_digest(record):
                 return Published(run_id, str(folder))
@@ -111,6 +206,37 @@ class Tracker:
         return published
 
     def _send(self, record: Record, network: Path | None) -> Published:
+        live = self._live.pop(record.run_id, None)
+        if live is None:
+            name = run_name(record.method, record.target, record.seed)
+            run = self._open(record.run_id, name, record.track, record.method, run_tags(record), run_config(record))
+            logged = run.starting_step
+        else:
+            run, logged = live.run, live.logged
+            run.config.update(run_config(record), allow_val_change=True)
+            run.tags = tuple(run_tags(record))
+        import wandb
+
+        exit_code = 1
+        try:
+            _log_points(run, record.curve, logged)
+            _log_layers(wandb, run, record, logged)
+            run.summary.update(run_summary(record))
+            use_inputs(wandb, run, record, self._root)
+            log_files(wandb, run, record, network)
+            if record.status in _ALARMING:
+                last = (record.error or "").strip().splitlines()[-1:] or ["no error was kept"]
+                run.alert(f"{record.method}: {record.status}"[:64], f"{record.run_id}: {last[0][:500]}", level="ERROR")
+            exit_code = 0 if record.pruned is not None and record.status not in _ALARMING else 1
+        finally:
+            run.finish(exit_code=exit_code)
+        where = run.url if self.mode == "online" else str(Path(run.settings.sync_dir))
+        return Published(wandb_id(record.run_id), where)
+
+    def _open(
+        self, run_id: str, name: str, group: str | None, job_type: str, tags: Sequence[str], config: dict[str, Any]
+    ) -> Any:
+        """A W&B run, new or resumed, with its axes."""
         # wandb itself would fall back to a temporary folder, where nobody finds the run.
         folder = self._root / "wandb"
         folder.mkdir(parents=True, exist_ok=True)
@@ -120,31 +246,25 @@ class Tracker:
 
         wandb.setup(wandb.Settings(silent=True, quiet=True))
         run = wandb.init(
-            id=wandb_id(record.run_id),
+            id=wandb_id(run_id),
             project=self._project,
             entity=self._entity,
-            group=record.track,
-            job_type=record.method,
-            name=_name(record),
-            tags=_tags(record),
-            config=run_config(record),
+            group=os.environ.get("WANDB_RUN_GROUP") or group,
+            job_type=job_type,
+            name=name,
+            tags=list(tags),
+            config=config,
             mode="online" if self.mode == "online" else "offline",
             dir=str(self._root),
             reinit="create_new",
             resume="allow" if self.mode == "online" else None,
             settings=_settings(wandb, self._init_timeout_seconds),
         )
-        exit_code = 1
-        try:
-            _log_curve(run, record)
-            _log_layers(wandb, run, record)
-            run.summary.update(run_summary(record))
-            _log_files(wandb, run, record, network)
-            exit_code = int(record.status in UNFINISHED)
-        finally:
-            run.finish(exit_code=exit_code)
-        where = run.url if self.mode == "online" else str(Path(run.settings.sync_dir))
-        return Published(wandb_id(record.run_id), where)
+        run.define_metric("epoch", summary="none")
+        run.define_metric("spent", summary="none")
+        for phase in _PHASES:
+            run.define_metric(f"{phase}/*", step_metric="epoch", summary="none")
+        return run
 
 
 @contextmanager
@@ -169,97 +289,23 @@ def _kept_to_the_store(folder: Path) -> Iterator[None]:
             os.environ.pop(key, None)
 
 
-def wandb_id(run_id: str) -> str:
-    """The W&B id of a run: its own where W&B takes it, else a shorter one that keeps the hash at its end."""
-    safe = re.sub(r"[^A-Za-z0-9._-]", "-", run_id)
-    if len(safe) <= _ID_LIMIT:
-        return safe
-    head, _, tail = safe.rpartition("-")
-    tail = tail[-40:]
-    return f"{head[: _ID_LIMIT - 1 - len(tail)].rstrip('-')}-{tail}"
-
-
-def run_config(record: Record) -> dict[str, Any]:
-    """What was asked for and where it ran, in one level: nested keys are a pain to filter by in W&B."""
-    return {
-        **_flat(record.manifest),
-        **_flat({key: record.track_fields.get(key) for key in ("dataset", "network", "threads", "ranked")}),
-        **{f"set.{key}": value for key, value in _flat(record.config).items()},
-        "run_id": record.run_id,
-        "method": record.method,
-        "kind": record.kind,
-        "control": record.control,
-        "track": record.track,
-        "target": record.target,
-        "seed": record.seed,
-        "budget_amount": record.budget.amount,
-        "budget_unit": record.budget.unit,
-    }
-
-
-def run_summary(record: Record) -> dict[str, Any]:
-    """The final scalars: accuracies are fractions, sizes without a prefix are the pruned network's."""
-    summary: dict[str, Any] = {"status": record.status}
-    if record.error:
-        summary["error"] = record.error.strip().splitlines()[-1][:500]
-    if record.dense:
-        summary |= {f"dense_{key}": value for key, value in _scalars(record.dense).items()}
-    if record.pruned:
-        scalars = _scalars(record.pruned)
-        summary |= {f"pruned_{key}" if key.startswith("top") else key: scalars[key] for key in scalars}
-    if record.ratios:
-        summary |= {f"ratio_{key}": value for key, value in record.ratios.model_dump().items()}
-    for phase, spent in record.ledger.items():
-        prefix = "" if phase == "total" else f"{phase}_"
-        summary[f"{prefix}device_seconds"] = spent.device_seconds
-        summary[f"{prefix}spent_macs"] = spent.macs
-    return {key: value for key, value in summary.items() if value is not None}
-
-
-def _scalars(measured: Measured) -> dict[str, Any]:
-    left_out = {"correct_test", "latency", "weights_sha256"}
-    scalars = measured.model_dump(exclude=left_out)
-    for row in measured.latency:
-        scalars[f"latency_ms_b{row.batch}"] = row.median_seconds * 1e3
-    return scalars
-
-
-def _log_curve(run: Any, record: Record) -> None:
-    run.define_metric("epoch", summary="none")
-    run.define_metric("spent", summary="none")
-    for phase in dict.fromkeys(point.phase for point in record.curve):
-        run.define_metric(f"{phase}/*", step_metric="epoch", summary="none")
-    for step, point in enumerate(record.curve):
-        # A resumed run has these points already; W&B drops steps that do not rise, with a warning each.
-        if step >= run.starting_step:
+def _log_points(run: Any, points: Sequence[Point], logged: int) -> None:
+    """The points after the first `logged` ones: W&B drops steps that do not rise, with a warning each."""
+    for step, point in enumerate(points):
+        if step >= logged:
             values = {f"{point.phase}/{name}": value for name, value in point.values.items() if value is not None}
-            run.log({"epoch": point.epoch, "spent": point.spent, **values}, step=step)
+            run.log({"epoch": point.epoch, "spent": point.spent, **values}, step=step, commit=True)
 
 
-def _log_layers(wandb: Any, run: Any, record: Record) -> None:
-    if record.layers and len(record.curve) >= run.starting_step:
+def _log_layers(wandb: Any, run: Any, record: Record, logged: int) -> None:
+    if record.layers and len(record.curve) >= logged:
         columns = list(type(record.layers[0]).model_fields)
         rows = [[getattr(layer, column) for column in columns] for layer in record.layers]
         run.log({"layers": wandb.Table(columns=columns, data=rows)}, step=len(record.curve))
 
 
-def _log_files(wandb: Any, run: Any, record: Record, network: Path | None) -> None:
-    """The record, as a file of the run's own folder, and the network, which stays where the store has it."""
-    artifact = wandb.Artifact(
-        f"run-{wandb_id(record.run_id)}",
-        type="run",
-        metadata={"run_id": record.run_id, "status": record.status},
-    )
-    copy = Path(run.dir) / "record.json"
-    copy.write_text(record.to_json(), encoding="utf-8")
-    artifact.add_file(str(copy), "record.json", policy="immutable", skip_cache=True)
-    if network is not None:
-        artifact.add_file(str(network.resolve()), "network.safetensors", policy="immutable", skip_cache=True)
-    run.log_artifact(artifact, aliases=["latest", record.status])
-
-
 def _settings(wandb: Any, init_timeout_seconds: float) -> Any:
-    """Quiet, and nothing looked at but what is handed over."""
+    """Quiet; besides what is handed over only the machine's load is looked at (system metrics)."""
     wanted = {
         "silent": True,
         "quiet": True,
@@ -274,37 +320,13 @@ def _settings(wandb: Any, init_timeout_seconds: float) -> Any:
         "finish_timeout": _FINISH_TIMEOUT_SECONDS,
         "finish_timeout_raises": True,
         "x_disable_meta": True,
-        "x_disable_stats": True,
-        "x_disable_machine_info": True,
+        "x_disable_stats": False,
+        "x_stats_sampling_interval": _STATS_SECONDS,
+        "x_stats_track_process_tree": True,
         "x_save_requirements": False,
     }
     # Releases differ in which of these they know, and refuse the others.
     return wandb.Settings(**{key: wanted[key] for key in wanted if key in wandb.Settings.model_fields})
-
-
-def _name(record: Record) -> str:
-    return f"{record.method} {record.target} seed {record.seed}"
-
-
-def _tags(record: Record) -> list[str]:
-    version = record.manifest.get("version")
-    tags = [record.track, record.kind, record.status, *(["control"] if record.control else [])]
-    return [tag[:64] for tag in (*tags, *([f"bench {version}"] if isinstance(version, str) else []))]
-
-
-def _flat(values: Mapping[str, Any]) -> dict[str, Any]:
-    """One level: `{"a": {"b": 1}}` as `{"a.b": 1}`; what is nested deeper, and lists, as JSON text."""
-    flat: dict[str, Any] = {}
-    for key, value in values.items():
-        inner = {f"{key}.{name}": each for name, each in value.items()} if isinstance(value, dict) else {key: value}
-        for name, each in inner.items():
-            flat[name] = json.dumps(each) if isinstance(each, dict | list | tuple) else each
-    return {name: each for name, each in flat.items() if each is not None}
-
-
-def record_digest(record: Record) -> str:
-    """SHA-256 over a record's JSON: whether what was published is what is there now."""
-    return hashlib.sha256(record.to_json().encode()).hexdigest()
 
 
 def _read(path: Path) -> str:

@@ -7,7 +7,7 @@ images or seconds it may take and is told of every step.
 import math
 import time
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
@@ -17,6 +17,7 @@ from torch.nn import functional
 
 from bench.data.splits import Data, training_batches
 from bench.errors import BenchError
+from bench.measure.precision import autocast
 from bench.specs.track import Recipe
 from bench.training.hooks import Epoch, History, Hook, Observation, Observer, Step
 from bench.training.optimiser import Optimiser
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from bench.surgery import ChannelGroup
     from bench.surgery.weights import WeightMasks
 
-__all__ = ["Allowance", "Diverged", "Loss", "Penalty", "Saver", "Standing", "Trainer", "autocast", "recipe_loss"]
+__all__ = ["Allowance", "Diverged", "Loss", "Penalty", "Saver", "Standing", "Trainer", "recipe_loss"]
 
 Loss = Callable[[nn.Module, Tensor, Tensor], Tensor]
 Penalty = Callable[[nn.Module], Tensor]
@@ -61,13 +62,6 @@ def learning_rate(recipe: Recipe, progress: float) -> float:
     if progress < recipe.warmup:
         return recipe.learning_rate * progress / recipe.warmup
     return recipe.learning_rate * 0.5 * (1 + math.cos(math.pi * (progress - recipe.warmup) / (1 - recipe.warmup)))
-
-
-def autocast(device: torch.device, precision: str) -> AbstractContextManager[object]:
-    """The context that computes in `precision` (`float32` or `bfloat16`)."""
-    if precision == "float32":
-        return nullcontext()
-    return torch.autocast(device.type, dtype=torch.bfloat16)
 
 
 @dataclass

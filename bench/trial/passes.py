@@ -8,11 +8,12 @@ from torch import Tensor
 
 from bench.data.splits import Data
 from bench.measure.accuracy import Accuracy, measure_accuracy
+from bench.measure.precision import autocast
 from bench.specs.budget import FORWARD, TRAINING
 from bench.specs.track import Recipe
 from bench.surgery import Surgery
 from bench.training.batchnorm import batch_statistics, collecting, needs_recalibration, recalibrating
-from bench.training.trainer import autocast, recipe_loss
+from bench.training.trainer import recipe_loss
 from bench.trial.calls import Calls
 from bench.trial.gradients import mean_gradients
 
@@ -37,7 +38,7 @@ class Passes:
         self.network, self.device = calls.network, data.device
         self.data, self.recipe, self.precision = data, recipe, precision
 
-    def afford(self, images: int, passes: int = FORWARD, recalibrate: bool = False) -> None:
+    def afford(self, images: int, passes: int = FORWARD, recalibrate: bool | int = False) -> None:
         """Refuses passes that the search's share does not pay for.
 
         Raises:
@@ -45,13 +46,13 @@ class Passes:
         """
         self._calls.afford((images * passes + self.recalibration_images(recalibrate)) * self._surgery.macs)
 
-    def recalibration_images(self, wanted: bool = True) -> int:
-        """Images that fresh BatchNorm statistics take; none where the network has no statistics."""
+    def recalibration_images(self, wanted: bool | int = True) -> int:
+        """Images that fresh BatchNorm statistics take: a number, or the usual one; none without statistics."""
         if not wanted or not needs_recalibration(self.network):
             return 0
-        return min(RECALIBRATION_IMAGES, len(self.data.train))
+        return min(RECALIBRATION_IMAGES if wanted is True else wanted, len(self.data.train))
 
-    def evaluate(self, images: int, recalibrate: bool) -> Accuracy:
+    def evaluate(self, images: int, recalibrate: bool | int) -> Accuracy:
         """Accuracy on the first validation images, charged as search."""
         with self.effective(), self.recalibrated(recalibrate), autocast(self.device, self.precision):
             batches = self.data.validation_batches(images=images)
@@ -101,7 +102,7 @@ class Passes:
         return weights.forward_weights(weights.straight_through) if weights.active else nullcontext()
 
     @contextmanager
-    def recalibrated(self, wanted: bool) -> Iterator[None]:
+    def recalibrated(self, wanted: bool | int) -> Iterator[None]:
         """Inside, BatchNorm has fresh statistics, from training images that are charged as search."""
         count = self.recalibration_images(wanted)
         if not count:

@@ -5,6 +5,7 @@ journaled. A method reads the network freely and changes it only by the trial's 
 trial before and after is in `bench.trial.phases`.
 """
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
@@ -22,6 +23,7 @@ from bench.specs.budget import TRAINING, Ledger
 from bench.surgery.proof import bare_copy
 from bench.training.batchnorm import batch_statistics as statistics_of_batches
 from bench.training.hooks import History, Hook
+from bench.training.points import steps_of
 from bench.training.trainer import Loss, Penalty, recipe_loss
 from bench.trial.calls import Calls
 from bench.trial.gradients import HESSIAN, GradientReduce, absolute_copy, mean_gradients
@@ -134,13 +136,14 @@ class Trial(Generic[ConfigT]):
 
         return self._trained("train", words, work, hooks)
 
-    def evaluate(self, images: int | None = None, recalibrate: bool = True) -> Accuracy:
+    def evaluate(self, images: int | None = None, recalibrate: bool | int = True) -> Accuracy:
         """Accuracy on validation images; charged 1 x MACs an image to the search's share.
 
         Args:
             images: the first so many validation images (their order is mixed by class); None for all.
             recalibrate: collect fresh BatchNorm statistics on training images first (the same images for every
-                method), and put the old ones back after. Charged like an evaluation.
+                method; a number for fewer or more of them), and put the old ones back after. Charged like an
+                evaluation.
 
         Raises:
             BudgetSpent: it would cost more than `ledger.search_left`.
@@ -158,7 +161,7 @@ class Trial(Generic[ConfigT]):
         reduce: Reduce,
         images: int,
         at: Sequence[str] | None = None,
-        recalibrate: bool = False,
+        recalibrate: bool | int = False,
     ) -> dict[str, Tensor]:
         """Runs training images forward and reduces the activations; charged 1 x MACs an image to the search's share.
 
@@ -295,7 +298,14 @@ class Trial(Generic[ConfigT]):
         """Images a training step."""
         return min(self._passes.recipe.batch_size, self.sizes.train)
 
-    def affordable(self, images: int, calls: int = 1, recalibrate: bool = True) -> bool:
+    def steps(self, share: float) -> float:
+        """Optimiser steps that a share of the method's part of the budget pays for now; infinite where time binds."""
+        allowance = self._calls.allowance(None, share, self.surgery.macs)
+        if allowance.seconds is not None:
+            return math.inf
+        return steps_of(allowance.images, self.sizes.train, self.batch_size)
+
+    def affordable(self, images: int, calls: int = 1, recalibrate: bool | int = True) -> bool:
         """Whether the search's share still pays for so many evaluations (or probes) of so many images each.
 
         Args:
@@ -307,7 +317,7 @@ class Trial(Generic[ConfigT]):
         left = self.ledger.search_left
         return left > 0 and calls * self.price(images, recalibrate) <= left * (1 + 1e-9)
 
-    def price(self, images: int, recalibrate: bool = True) -> float:
+    def price(self, images: int, recalibrate: bool | int = True) -> float:
         """What `evaluate` or `probe` of so many images costs now, in the budget's unit; 0 where time binds."""
         count = images + self._passes.recalibration_images(recalibrate)
         return self.ledger.price(count * self.surgery.macs)

@@ -11,11 +11,16 @@ from bench.leaderboard.board.comparable import digest
 from bench.leaderboard.board.comparison import AgentGain, Interval
 from bench.leaderboard.board.pair_tests import Compared
 from bench.leaderboard.board.run_group import RunGroup
-from bench.rl import DDPGSettings
 
 __all__ = ["BY_LOT", "agent_gains"]
 
 BY_LOT = "uniform"
+
+# Settings of the agents alone (`bench.rl.DDPGSettings`): two searches that differ in nothing else are the same search.
+_AGENTS_OWN = {
+    "actor_rate", "agent", "baseline", "batch", "credit", "critic_rate", "decay", "hidden", "replay", "sigma", "tau",
+    "updates", "warmup",
+}  # fmt: skip
 
 
 def agent_gains(groups: Sequence[RunGroup], compared: Mapping[str, Compared]) -> tuple[AgentGain, ...]:
@@ -43,8 +48,7 @@ def _config(group: RunGroup) -> Mapping[str, Any]:
 
 def _search(group: RunGroup) -> tuple[str, str, str]:
     """Everything about a search but its agent."""
-    ignored = {"agent", *DDPGSettings.model_fields}
-    settings = {key: value for key, value in _config(group).items() if key not in ignored}
+    settings = {key: value for key, value in _config(group).items() if key not in _AGENTS_OWN}
     return group.row.method, group.row.target, digest(settings)
 
 
@@ -66,9 +70,11 @@ def _gain(
     if shown is shown_by_lot:
         difference, interval, p = 0.0, Interval(0.0, 0.0), 1.0
     elif tests is not None:
-        names = {shown.row.label, shown_by_lot.row.label}
-        for test in tests.tests:
-            if {test.better, test.other} == names:
+        wanted = {shown.row.label, shown_by_lot.row.label}
+        labels = [group.row.label for group in tests.rows]
+        for pair, (first, second) in enumerate(zip(tests.first, tests.second, strict=True)):
+            if {labels[first], labels[second]} == wanted:
+                test = tests.test(pair)
                 low, high = test.interval.low, test.interval.high
                 interval = Interval(low, high) if test.better == shown.row.label else Interval(-high, -low)
                 p = test.p

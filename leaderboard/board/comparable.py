@@ -6,11 +6,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 from bench.records.record import Record
+from bench.specs.changes import flat
+from bench.specs.track import STATUS_FIELDS, deciding_fields
 
 __all__ = ["NOT_DECIDING", "Protocol", "Start", "digest", "editions", "flat", "protocol_of", "start_of", "text"]
 
-NOT_DECIDING = frozenset({"name", "summary", "targets", "seeds", "ranked", "floor", "tolerance", "latency_batch"})
-"""Fields of a track that decide no number of a run."""
+NOT_DECIDING = STATUS_FIELDS | {"name"}
+"""Beside the plan's: fields that decide no number of a run. Tables stand under a track's name already."""
 
 _SHOWN = 3  # differing fields in a table's heading
 
@@ -67,23 +69,15 @@ def editions(examples: Mapping[Protocol, Record]) -> dict[Protocol, str]:
     every = {protocol: flat(_fields(record)) for protocol, record in examples.items()}
     names = sorted({name for fields in every.values() for name in fields})
     differing = [name for name in names if len({digest(fields.get(name)) for fields in every.values()}) > 1]
-    return {protocol: _words(every[protocol], differing) or f"edition {protocol.edition}" for protocol in examples}
+    shown = {  # with what is at its default
+        protocol: flat({"track": record.track_fields}) | every[protocol] for protocol, record in examples.items()
+    }
+    return {protocol: _words(shown[protocol], differing) or f"edition {protocol.edition}" for protocol in examples}
 
 
 def digest(value: Any) -> str:
     """Short hash of a JSON value (NaN, which a foreign file may hold, included)."""
     return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()[:8]
-
-
-def flat(fields: Mapping[str, Any], before: str = "") -> dict[str, Any]:
-    """Nested fields by names with dots."""
-    found: dict[str, Any] = {}
-    for name, value in fields.items():
-        if isinstance(value, Mapping) and value:
-            found |= flat(value, f"{before}{name}.")
-        else:
-            found[f"{before}{name}"] = value
-    return found
 
 
 def text(value: Any) -> str:
@@ -92,9 +86,10 @@ def text(value: Any) -> str:
 
 
 def _fields(record: Record) -> dict[str, Any]:
-    deciding = {key: value for key, value in record.track_fields.items() if key not in NOT_DECIDING}
     measured = {key: record.manifest.get(key) for key in ("data_fingerprint", "precision", "threads")}
-    return {"track": deciding, "run": measured}
+    if record.schema_version > 1:  # earlier records do not say it
+        measured |= {key: record.manifest.get(key) for key in ("network_sha256", "weights_sha256")}
+    return {"track": deciding_fields(record.track_fields, NOT_DECIDING), "run": measured}
 
 
 def _words(fields: Mapping[str, Any], names: Sequence[str]) -> str:

@@ -4,7 +4,7 @@ from statistics import median
 
 import numpy as np
 
-from bench.leaderboard.board.comparison import MARGINS, Finding
+from bench.leaderboard.board.comparison import Finding
 from bench.leaderboard.board.pair_tests import Compared
 from bench.leaderboard.board.pairing import Field
 from bench.leaderboard.stats.equivalence import smallest_margin
@@ -42,13 +42,13 @@ def finding_of(field: Field, tests: Compared | None) -> Finding:
     everything = np.ones(len(tests.middle), dtype=bool)
     random = {i for i, group in enumerate(rows) if group.row.method in RANDOM}
     nobody = not any(other in random and not control[better] for better, other, _ in wins)
-    alike = all(test.margin is not None and test.margin <= MARGINS[-1] for test in tests.tests)
+    alike = bool(tests.within[-1].all())
     return Finding(
         target=field.target,
         methods=tuple(label[i] for i in methods),
         best=tuple(label[i] for i in best),
         wins=tuple(
-            (label[better], label[other], tests.tests[pair].outcome == "better")
+            (label[better], label[other], tests.test(pair).outcome == "better")
             for better, other, pair in wins
             if not control[better] and not control[other]
         ),

@@ -1,7 +1,8 @@
 """Every pair of rows at one target: the seeds' test, other images, equivalence; and which of them are shown."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from statistics import fmean
 
 import numpy as np
@@ -25,25 +26,27 @@ PAIRS_SHOWN = 66
 
 @dataclass(frozen=True)
 class Compared:
-    """The tests at one target.
+    """The tests at one target, as arrays over the pairs; a pair in words is made when it is asked for.
 
     Attributes:
         rows: what is compared.
         pairs: the tests, on ln of the error rate; `first`, `second` are row numbers.
-        middle: `[pairs]`, the middle of the two means of ln(error).
-        better: `[pairs]`, 1 where the first is significantly better, -1 where the second is, else 0.
+        middle: the middle of the two means of ln(error).
+        corrected, level: p values by Holm in the pair's family, and the level of that family.
+        within: `[margins, pairs]`, whether the two are equivalent within each of `MARGINS`.
+        images: intervals of the difference of accuracy when images and seeds are drawn again, first minus second, by
+            number of a pair that seeds tell apart.
         correlation: of two rows at equal seed.
-        tests: by pair; those that are not told apart have no interval over images.
-        shown: those that are shown.
     """
 
     rows: tuple[RunGroup, ...]
     pairs: Pairs
     middle: Floats
-    better: NDArray[np.int64]
+    corrected: Floats
+    level: Floats
+    within: NDArray[np.bool_]
+    images: Mapping[int, Interval]
     correlation: float
-    tests: tuple[PairTest, ...]
-    shown: tuple[PairTest, ...]
 
     @property
     def first(self) -> NDArray[np.intp]:
@@ -54,6 +57,47 @@ class Compared:
     def second(self) -> NDArray[np.intp]:
         """Row number of the second of each pair."""
         return self.pairs.second
+
+    @cached_property
+    def better(self) -> NDArray[np.int64]:
+        """1 where the first is significantly better, -1 where the second is, else 0."""
+        return np.where(self.corrected < self.level, np.where(self.pairs.difference < 0, 1, -1), 0)
+
+    @property
+    def shown(self) -> tuple[PairTest, ...]:
+        """The pairs that are shown, in words."""
+        return tuple(self.test(pair) for pair in _shown(self.pairs, len(self.rows)))
+
+    def test(self, pair: int) -> PairTest:
+        """One pair in words."""
+        first, second = int(self.first[pair]), int(self.second[pair])
+        middle, log_ratio = self.middle[pair], self.pairs.difference[pair]
+        # a smaller error is better: the log scale's interval, turned round and laid around the difference of the means
+        centre = points(middle, log_ratio)
+        below, above = (float(centre - points(middle, log_ratio + sign * self._half_width[pair])) for sign in (1, -1))
+        image = self.images.get(pair)
+        if log_ratio > 0:
+            first, second, below, above, log_ratio = second, first, -above, -below, -log_ratio
+            image = image and Interval(-image.high, -image.low)
+        one, other = self.rows[first], self.rows[second]
+        difference = fmean(other.error_rates.values()) - fmean(one.error_rates.values())
+        return PairTest(
+            better=one.row.label,
+            other=other.row.label,
+            difference=difference,
+            interval=Interval(difference + below, difference + above),
+            ratio=float(np.exp(log_ratio)),
+            images=image,
+            p=float(self.pairs.p[pair]),
+            p_holm=float(self.corrected[pair]),
+            level=float(self.level[pair]),
+            margin=next((m for m, holds in zip(MARGINS, self.within[:, pair], strict=True) if holds), None),
+            seeds=(len(one.error_rates), len(other.error_rates)),
+        )
+
+    @cached_property
+    def _half_width(self) -> Floats:
+        return self.pairs.half_width()
 
 
 def pair_tests(
@@ -69,47 +113,16 @@ def pair_tests(
         images: number of test images; None where no record tells.
     """
     corrected, level = in_families(pairs.p, pairs.five)
-    significant = corrected < level
     dense_error = fmean(1 - group.row.dense_top1_test.mean for group in rows)
-    within = [
-        equivalent(pairs, middle, margin * dense_error) if dense_error > 0 else np.zeros(len(middle), dtype=bool)
-        for margin in MARGINS
-    ]
-    shown = _shown(pairs, len(rows))
-    told_apart = [int(pair) for pair in np.flatnonzero(significant)]
+    within = np.stack(
+        [
+            equivalent(pairs, middle, margin * dense_error) if dense_error > 0 else np.zeros(len(middle), dtype=bool)
+            for margin in MARGINS
+        ]
+    )
+    told_apart = [int(pair) for pair in np.flatnonzero(corrected < level)]
     by_images = _image_intervals(rows, pairs, told_apart, images)
-    half = pairs.half_width()
-    low, high = (points(middle, pairs.difference + sign * half) for sign in (-1, 1))
-    centre = points(middle, pairs.difference)
-    accuracy = [fmean(1 - error for error in group.error_rates.values()) for group in rows]
-    labels = [group.row.label for group in rows]
-    tests = []
-    for pair in range(len(middle)):
-        first, second = int(pairs.first[pair]), int(pairs.second[pair])
-        # a smaller error is better: the log scale's interval, turned round and laid around the difference of the means
-        below, above = float(centre[pair] - high[pair]), float(centre[pair] - low[pair])
-        ratio, image = float(pairs.difference[pair]), by_images.get(pair)
-        if ratio > 0:
-            first, second, below, above, ratio = second, first, -above, -below, -ratio
-            image = image and Interval(-image.high, -image.low)
-        difference = accuracy[first] - accuracy[second]
-        tests.append(
-            PairTest(
-                better=labels[first],
-                other=labels[second],
-                difference=difference,
-                interval=Interval(difference + below, difference + above),
-                ratio=float(np.exp(ratio)),
-                images=image,
-                p=float(pairs.p[pair]),
-                p_holm=float(corrected[pair]),
-                level=float(level[pair]),
-                margin=next((margin for margin, holds in zip(MARGINS, within, strict=True) if holds[pair]), None),
-                seeds=(len(rows[first].error_rates), len(rows[second].error_rates)),
-            )
-        )
-    better = np.where(significant, np.where(pairs.difference < 0, 1, -1), 0)
-    return Compared(tuple(rows), pairs, middle, better, correlation, tuple(tests), tuple(tests[pair] for pair in shown))
+    return Compared(tuple(rows), pairs, middle, corrected, level, within, by_images, correlation)
 
 
 def _shown(pairs: Pairs, rows: int) -> list[int]:

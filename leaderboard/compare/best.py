@@ -228,7 +228,7 @@ def _same(record: Record, track: Track) -> bool:
 
 def _candidates(records: Sequence[Record]) -> list[Candidate]:
     """Runs by method and settings; of several with one seed, as after an edit of the method, the last one."""
-    from bench.runner.jobs import method_classes
+    from bench.trial.methods import method_classes
 
     known = method_classes()
     groups: dict[str, dict[int, Record]] = {}

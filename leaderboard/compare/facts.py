@@ -6,11 +6,12 @@ from typing import Any
 
 from bench.leaderboard.board.comparable import NOT_DECIDING, flat
 from bench.records.record import Record
+from bench.specs.track import deciding_fields
 
 __all__ = ["ABSENT", "Differing", "differing", "differing_recipe_fields", "incomparable_reasons"]
 
 # Of a manifest: what every run has of its own, and where it ran, which is compared apart.
-_OWN = {"command", "finished_at"}
+_OWN = {"command", "finished_at", "machines", "dense_machines", "sources"}
 ABSENT = "(none)"
 
 
@@ -61,7 +62,7 @@ def incomparable_reasons(records: Sequence[Record]) -> list[str]:
 
 def differing_recipe_fields(records: Sequence[Record]) -> list[str]:
     """The fields of the track that decide results and are not the same in all records; the budget apart."""
-    tracks = [flat(_without(record.track_fields, NOT_DECIDING | {"budget"})) for record in records]
+    tracks = [flat(deciding_fields(record.track_fields, NOT_DECIDING | {"budget"})) for record in records]
     names = sorted({name for fields in tracks for name in fields})
     return [name for name in names if any(fields.get(name) != tracks[0].get(name) for fields in tracks[1:])]
 

@@ -78,8 +78,8 @@ def columns(table: Table, ranked: bool) -> tuple[Column[Row], ...]:
         Column("spent", "share of the budget that was spent", _spent),
         Column(
             "evidence",
-            "settings that were tried on validation; runs whose network is kept, so that its accuracy can be measured "
-            "again; runs that were run again on another machine with an equal result",
+            "settings that were tried on validation; runs whose network is kept beside the record: without it the "
+            "accuracy cannot be measured again; runs that another machine made again with an equal result",
             _evidence,
             False,
         ),
@@ -149,10 +149,9 @@ def _own_epochs(row: Row) -> str:
 def _evidence(row: Row) -> str:
     badges = row.badges
     tries = "" if badges.tries is None else f"{badges.tries} {'try' if badges.tries == 1 else 'tries'}, "
-    if not badges.networks:
-        return f"{tries}no network kept: accuracy cannot be measured again"
-    verified = f"verified on another machine: {badges.verified}" if badges.verified else "not verified elsewhere"
-    return f"{tries}network kept: {badges.networks} of {badges.seeds}, {verified}"
+    kept = f"networks {badges.networks}/{badges.seeds}" if badges.networks else "no network: unproven"
+    verified = f", verified {badges.verified}/{badges.seeds}" if badges.verified else ""
+    return f"{tries}{kept}{verified}"
 
 
 def _spent(row: Row) -> str:

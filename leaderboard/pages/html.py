@@ -14,8 +14,6 @@ from bench.leaderboard.pages.blocks import Cell, ColumnHead, TableBlock, TableRo
 
 __all__ = ["definitions", "plain_rows", "table"]
 
-_PARTS = str.maketrans("\t\n\r", "   ")
-
 
 def table(block: TableBlock) -> Markup:
     """A table that `page.js` lets a reader sort and filter."""
@@ -44,38 +42,17 @@ def table(block: TableBlock) -> Markup:
 
 
 def plain_rows(rows: Iterable[Sequence[str]]) -> Markup:
-    """Rows of a plain table: the first cell of each names it, the others are numbers.
-
-    All are escaped at once: tabs and line ends part the cells, so those in a text become blanks first.
-    """
-    return _parted(
-        rows,
-        '<tr><th scope="row">',
-        '</th><td class="number">',
-        '</td><td class="number">',
-        "</td></tr>\n",
-    )
+    """Rows of a plain table: the first cell of each names it, the others are numbers."""
+    parts = []
+    for first, *others in rows:
+        numbers = "".join([f'<td class="number">{escape(cell)}</td>' for cell in others])
+        parts.append(f'<tr><th scope="row">{escape(first)}</th>{numbers}</tr>\n')
+    return Markup("".join(parts))
 
 
 def definitions(items: Iterable[tuple[str, str]]) -> Markup:
-    """Names and values of a list of definitions, escaped at once like `plain_rows`."""
-    return _parted(items, "<div><dt>", "</dt><dd>", "", "</dd></div>\n")
-
-
-def _parted(rows: Iterable[Sequence[str]], opening: str, first: str, between: str, closing: str) -> Markup:
-    found = [tuple(cells) for cells in rows]
-    if not found:
-        return Markup()
-    text = _joined(found)
-    if text.count("\n") + text.count("\r") + text.count("\t") != sum(map(len, found)) - 1:
-        text = _joined([[cell.translate(_PARTS) for cell in cells] for cells in found])
-    text = escape(text).replace("\r", first).replace("\t", between).replace("\n", closing + opening)
-    return Markup(opening + text + closing)
-
-
-def _joined(rows: Iterable[Sequence[str]]) -> str:
-    """The first cell of a row ends in a carriage return, the others are parted by tabs, rows by line ends."""
-    return "\n".join(["\t".join(cells).replace("\t", "\r", 1) for cells in rows])
+    """Names and values of a list of definitions."""
+    return Markup("".join([f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>\n" for name, value in items]))
 
 
 def _head(head: ColumnHead) -> str:

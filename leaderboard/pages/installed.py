@@ -35,7 +35,7 @@ class Installed:
 
 def installed_methods() -> dict[str, Installed]:
     """All methods by name, controls first."""
-    from bench.runner.jobs import method_classes
+    from bench.trial.methods import method_classes
 
     return {
         name: Installed(

@@ -111,6 +111,7 @@ def pair_matrix(target: TargetRanking) -> Figure | None:
         "layout": {
             **LAYOUT,
             "showlegend": True,
+            "meta": "legend on top",  # on a phone, too: below it the names of the rows would lie over it
             "margin": {"l": 16, "r": 16, "t": 16, "b": 16},
             "xaxis": {"type": "category", "tickangle": -40, "automargin": True, "showgrid": False},
             "yaxis": {"type": "category", "autorange": "reversed", "automargin": True, "showgrid": False},

@@ -10,12 +10,12 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
-from bench.cli.tables import quantity, spent_text
 from bench.leaderboard.pages.columns import duration
 from bench.leaderboard.pages.details import PHASES
 from bench.leaderboard.pages.html import definitions, plain_rows
 from bench.leaderboard.pages.links import INDEX, method_page, track_page
 from bench.leaderboard.pages.plots import LAYOUT, PHASE_COLOURS, Figure, label
+from bench.records.format import quantity, spent_text
 from bench.records.record import Measured, Point, Record
 
 __all__ = ["run_context"]

@@ -26,7 +26,7 @@ from bench.leaderboard.pages.method_page import method_plan
 from bench.leaderboard.pages.plots import in_script
 from bench.leaderboard.pages.run_page import run_context
 from bench.leaderboard.pages.track_page import overview_plan, track_plan, verdict_table
-from bench.leaderboard.verdicts.verdict_columns import COLUMNS
+from bench.leaderboard.pages.verdict_columns import COLUMNS
 from bench.leaderboard.verdicts.verdicts import WORDS, ClaimVerdict
 from bench.records.evidence import Evidence
 from bench.records.record import Record

@@ -23,7 +23,7 @@ from bench.leaderboard.pages.columns import heading
 from bench.leaderboard.pages.links import CLAIMS, claim_href, method_page, run_page, track_page
 from bench.leaderboard.pages.sentences import leads
 from bench.leaderboard.pages.table_blocks import table_blocks, text_cell
-from bench.leaderboard.verdicts.verdict_columns import COLUMNS
+from bench.leaderboard.pages.verdict_columns import COLUMNS
 from bench.leaderboard.verdicts.verdicts import WORDS, ClaimVerdict
 from bench.records.record import Record
 
@@ -155,7 +155,10 @@ def verdict_table(verdicts: Sequence[ClaimVerdict], linked: bool = True) -> Tabl
     rows = [
         TableRow(
             (
-                Cell(verdict_column.cell(verdict)),
+                Cell(
+                    verdict_column.cell(verdict),
+                    mark="accuracy only" if verdict.by_construction and verdict.word == "reproduced" else "",
+                ),
                 Cell(verdict.claim.name, href=claim_href(verdict.claim.name), detail=number.cell(verdict))
                 if linked
                 else Cell(number.cell(verdict)),
@@ -219,16 +222,16 @@ def _track_table(board: Board) -> TableBlock:
 
 def _finding_table(board: Board) -> TableBlock:
     """What each table of each track says."""
-    heads = (ColumnHead("track"), ColumnHead("table", "what the rows that are compared share"), ColumnHead("finding"))
+    heads = (ColumnHead("track", "and what the rows that are compared share"), ColumnHead("finding"))
     rows = tuple(
         TableRow(
             (
                 Cell(
                     track.name,
                     href=f"{track_page(track.name)}#{section_anchor(number)}",
+                    detail=heading(table),
                     mark="saturated" if lead.saturated else "" if track.ranked else "not ranked",
                 ),
-                Cell(heading(table)),
                 Cell(" ".join(lead.sentences)),
             )
         )

@@ -21,7 +21,7 @@ from bench.leaderboard.board.board import Estimate
 from bench.records.record import Record
 from bench.specs.claim import PREFIX, Claim, Number
 from bench.specs.target import Target
-from bench.specs.track import Track
+from bench.specs.track import Track, deciding_fields
 
 __all__ = ["WORDS", "ClaimVerdict", "as_json", "verdicts"]
 
@@ -30,7 +30,6 @@ Word = Literal["reproduced", "refuted", "inconclusive", "not run"]
 WORDS: tuple[Word, ...] = ("reproduced", "refuted", "inconclusive", "not run")
 """What is settled first."""
 
-_NOT_DECIDING = {"summary", "targets", "seeds", "ranked", "latency_batch"}
 _MEASURES: dict[str, Callable[[Record], float | None]] = {
     "macs_reduction": lambda r: 100 * (1 - r.ratios.macs) if r.ratios else None,
     "macs_reduction_convolutions": lambda r: _convolutions(r),
@@ -279,7 +278,7 @@ def _percent(share: float | None) -> float | None:
 
 
 def _deciding(track: Track) -> str:
-    return _plain(track.model_dump(mode="json", exclude=_NOT_DECIDING))
+    return _plain(deciding_fields(track.model_dump(mode="json")))
 
 
 def _deciding_of(record: Record) -> str:

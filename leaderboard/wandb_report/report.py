@@ -14,6 +14,7 @@ from typing import Any, Literal
 from bench.leaderboard.pages.collect import gather
 from bench.leaderboard.pages.site import write_leaderboard
 from bench.leaderboard.pages.track_page import overview_plan, track_plan
+from bench.records.evidence import Evidence
 from bench.records.record import Record
 from bench.records.store import Unreadable
 from bench.specs.claim import claim_names, load_claim
@@ -55,6 +56,7 @@ def make_report(
     project: str,
     entity: str | None = None,
     environment: Mapping[str, str] = os.environ,
+    evidence: Mapping[str, Evidence] | None = None,
 ) -> Reported:
     """Writes the page, then makes the report or changes the one that is there. Never raises for what W&B does.
 
@@ -63,6 +65,7 @@ def make_report(
         project: the W&B project, where the runs are too.
         entity: whose project it is; None for the account's default.
         environment: the environment variables.
+        evidence: as of `write_leaderboard`.
 
     Raises:
         StoreError: `out` cannot be written.
@@ -70,7 +73,7 @@ def make_report(
     """
     records, unreadable = list(records), list(unreadable)
     mode = choose_mode("auto", environment)
-    page = write_leaderboard(records, unreadable, out)
+    page = write_leaderboard(records, unreadable, out, evidence)
     if mode != "online":
         why = "WANDB_MODE is off" if mode == "off" else "there is no W&B key, or W&B is set to offline"
         return Reported(page, "no account", why=f"{why}. `wandb login`, or set WANDB_API_KEY, then `bench report`.")
@@ -83,7 +86,7 @@ def make_report(
 
         api = wandb.Api(timeout=TIMEOUT_SECONDS)
         owner = entity or str(api.default_entity or "")
-        report = build_report(records, unreadable, project, owner)
+        report = build_report(records, unreadable, project, owner, evidence)
         report.id = _earlier(api, owner, project)
         changed = bool(report.id)
         report.save()
@@ -93,20 +96,27 @@ def make_report(
         return Reported(page, "failed", why=f"{type(error).__name__}: {reason}. Try `bench report` again later.")
 
 
-def build_report(records: list[Record], unreadable: list[Unreadable], project: str, entity: str) -> Any:
+def build_report(
+    records: list[Record],
+    unreadable: list[Unreadable],
+    project: str,
+    entity: str,
+    evidence: Mapping[str, Evidence] | None = None,
+) -> Any:
     """The report as an object of wandb-workspaces; nothing is sent.
 
     Args:
         records: all that is to be shown.
         unreadable: files that could not be read as records.
         project, entity: where it will be.
+        evidence: as of `write_leaderboard`.
     """
     import wandb_workspaces.reports.v2 as wr
 
     from bench.leaderboard.wandb_report.wandb_blocks import blocks_of, track_blocks
 
     by_id = {record.run_id: record for record in records}
-    material = gather((load_claim(name) for name in claim_names()), by_id.values(), unreadable)
+    material = gather((load_claim(name) for name in claim_names()), by_id.values(), unreadable, evidence)
     overview = overview_plan(material.board, material.verdicts, [each.row for each in material.methods])
     blocks = [wr.TableOfContents(), *blocks_of(overview, top=True)]
     for track in material.board.tracks:

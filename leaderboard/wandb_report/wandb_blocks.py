@@ -58,7 +58,7 @@ def _block(block: Block, track: TrackSummary | None, table: Table | None) -> lis
 
     match block:
         case Text():
-            return [wr.CalloutBlock(block.text) if block.note else wr.P(block.text)]
+            return [wr.CalloutBlock(block.text) if block.note or block.lead else wr.P(block.text)]
         case Doc():
             return [wr.P(" ".join(paragraph.split())) for paragraph in block.text.split("\n\n")]
         case Code():
@@ -147,8 +147,8 @@ def _panels(plot: Plot, track: TrackSummary, table: Table) -> Any:
                 layout=wr.Layout(0, 0, 24, 8),
             )
         ],
-        "seconds": [_bars("device seconds by phase", [f"{phase}_device_seconds" for phase in _PHASES])],
-        "epochs": [_bars("MACs spent by phase", [f"{phase}_spent_macs" for phase in _PHASES])],
+        "seconds": [_bars("device seconds by phase", [f"phase/{phase}/device_seconds" for phase in _PHASES])],
+        "epochs": [_bars("MACs spent by phase", [f"phase/{phase}/spent_macs" for phase in _PHASES])],
     }
     return wr.PanelGrid(runsets=[runs], panels=panels.get(plot.shows, []), hide_run_sets=True)
 

@@ -16,7 +16,7 @@ import pytest
 import bench.runner.run
 from bench.journal.protocol import Forgetful
 from bench.records.store import Store
-from bench.runner.jobs import Asked, Job, make_plan
+from bench.runner.jobs import Job, RunRequest, make_plan
 from bench.runner.run import Workplace, execute
 
 
@@ -26,7 +26,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Workplace:
 
 
 def _job(method: str) -> Job:
-    return make_plan(Asked(methods=(method,), targets=("macs=0.25",)))[0]
+    return make_plan(RunRequest(methods=(method,), targets=("macs=0.25",)))[0]
 
 
 @contextmanager

@@ -139,9 +139,8 @@ def command(track: Path, workplace: Workplace, *more: str) -> list[str]:
 
 def test_a_run_says_what_came_of_it_and_where_it_is(ran: Answer, workplace: Workplace) -> None:
     assert ran.code == 0
-    assert re.search(r"│ l1 +│ macs=0.4 │ +0 │", ran.out)
-    (path,) = re.findall(r"^record  (.*)$", ran.out, re.MULTILINE)
-    assert Path(path).is_file()
+    assert re.search(r"^ l1 +macs=0.4 +1 +\d", ran.out, re.MULTILINE)
+    assert max(len(line.rstrip()) for line in ran.out.splitlines()[:-1]) <= 80
     (page,) = re.findall(r"^page    (.*)$", ran.out, re.MULTILINE)
     assert Path(page).is_file()
     assert re.search(r"^\[1/1\] l1 smoke macs=0.4 seed 0: ", ran.err, re.MULTILINE)
@@ -161,13 +160,12 @@ def test_json_is_one_array_of_records_and_nothing_else(
 ) -> None:
     answer = typed(*command(smoke_track, workplace, "--json"))
     (record,) = json.loads(answer.out)
-    assert (record["schema"], record["method"], record["status"]) == (1, "l1", "ok")
+    assert (record["schema"], record["method"], record["status"]) == (2, "l1", "ok")
 
 
 def test_a_run_is_shown_by_the_beginning_of_its_name_or_hash(ran: Answer, typed: Typed, workplace: Workplace) -> None:
     store = str(workplace.store.root)
-    (path,) = re.findall(r"^record  (.*)$", ran.out, re.MULTILINE)
-    run_id = Path(path).parent.name
+    (run_id,) = [each.parent.name for each in workplace.store.root.glob("l1-smoke-macs0.4-*/record.json")]
     for name in (run_id, "l1-smoke-macs0.4", run_id.rpartition("-")[2][:6]):
         shown = typed("show", name, "--store", store)
         assert shown.code == 0

@@ -7,8 +7,8 @@ import pytest
 
 from bench.cli.main import main
 from bench.errors import UsageError
-from bench.export.load import stored
-from bench.export.timing import time_in_turns, wait_for_quiet
+from bench.own.export.load import stored
+from bench.own.export.timing import time_in_turns, wait_for_quiet
 
 RESULTS = Path(__file__).resolve().parents[2] / "leaderboard" / "results"
 RUNS = ("hbfp-digits-lenet5-macs0.5-s0", "l1-digits-lenet5-macs0.25-s0")

@@ -15,7 +15,7 @@ from bench.errors import DataError
 from bench.plugins import discover
 from bench.records.record import Record
 from bench.records.store import Store
-from bench.runner.jobs import Asked, make_plan
+from bench.runner.jobs import RunRequest, make_plan
 from bench.runner.run import Workplace
 from bench.runner.suite import check, run_suite
 from bench.runner.workers import Inline
@@ -97,8 +97,8 @@ def go(folder: Path, stores: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
     def run(store: str, threads: int = 2, data: Path = folder) -> Record:
         monkeypatch.setattr("bench.data.streaming.decoders", lambda: threads)
-        jobs = make_plan(Asked(("l1",), (str(track),)))[:1]
         place = Workplace(Store(stores / store), data)
+        jobs = make_plan(RunRequest(("l1",), (str(track),)), place.inputs)[:1]
         check(jobs, place)
         (outcome,) = run_suite(jobs, place, Inline(), lambda *_: None)
         assert outcome.record is not None

@@ -14,7 +14,7 @@ from bench.errors import StoreError
 from bench.journal.files import FileJournal
 from bench.leaderboard.pages.site import write_leaderboard
 from bench.records.store import Store, read_records
-from bench.runner.jobs import Asked, make_plan
+from bench.runner.jobs import RunRequest, make_plan
 from bench.runner.run import Workplace, execute
 
 FULL = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -57,7 +57,7 @@ def test_a_full_disk_ends_the_run_with_a_message_and_the_same_command_goes_on(
     where: str,
     how: Callable[..., None] | None,
 ) -> None:
-    (job,) = make_plan(Asked(("l1",), (str(smoke_track),), ("macs=0.5",)))
+    (job,) = make_plan(RunRequest(("l1",), (str(smoke_track),), ("macs=0.5",)))
     expected = run("l1")  # also trains the dense network, on a disk with room
     folder = place.store.folder(job.spec.run_id)
     with monkeypatch.context() as patch:

@@ -17,7 +17,7 @@ from bench import Record
 from bench.errors import BenchError, StoreError, UsageError
 from bench.journal.codec import read_state
 from bench.records.store import Store
-from bench.runner.jobs import Asked, make_plan
+from bench.runner.jobs import RunRequest, make_plan
 from bench.runner.run import Workplace, execute
 from bench.specs.track import parse_track
 from bench.surgery.architecture import load_tensors_into, read_network, save_network
@@ -66,7 +66,7 @@ def test_a_pickle_in_the_dense_networks_folder_is_refused_by_name_and_not_execut
     run("l1")
     shutil.copytree(workplace.store.root / "dense", tmp_path / "dense")
     made = [plant(folder / file, kind) for folder in (tmp_path / "dense").iterdir()]
-    (job,) = make_plan(Asked(("l1",), (str(smoke_track),), ("macs=0.5",)))
+    (job,) = make_plan(RunRequest(("l1",), (str(smoke_track),), ("macs=0.5",)))
     with pytest.raises(StoreError, match=r"dense.*[Dd]elete"):
         execute(job, Workplace(Store(tmp_path), workplace.data_folder, workplace.loaded))
     assert not any(path.exists() for path in made)

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from bench.errors import BenchError, StoreError
 from bench.leaderboard.board.summary import summarise
 from bench.leaderboard.pages.site import write_leaderboard
+from bench.records.lookup import find_record
 from bench.records.record import Record, parse_record
 from bench.records.store import Store, read_records
 
@@ -35,7 +36,7 @@ def put(store: Store, name: str, content: bytes) -> Path:
 
 
 def test_a_record_of_an_older_schema_is_refused_with_what_to_do() -> None:
-    with pytest.raises(StoreError, match=r"schema 0, but this version of bench reads schema 1\. Run it again"):
+    with pytest.raises(StoreError, match=r"schema 0, but this version of bench reads schemas 1 and 2\. Run it again"):
         parse_record(OLD.read_bytes(), str(OLD))
 
 
@@ -57,7 +58,7 @@ def test_the_page_is_built_without_what_cannot_be_read_and_lists_it(
     page = write_leaderboard(records, unreadable, tmp_path / "page").read_text()
     for each in unreadable:
         assert each.path.parent.name in page
-    assert "schema 0, but this version of bench reads schema 1" in page
+    assert "schema 0, but this version of bench reads schemas 1 and 2" in page
     assert "lies in the folder of" in page
     assert "impostor" not in "".join(path.read_text() for path in (tmp_path / "page").glob("track-*.html"))
     assert str(tmp_path) not in page
@@ -140,4 +141,4 @@ def test_reading_a_store_never_raises_anything_but_our_errors(store: Store) -> N
     records, unreadable = read_records(store.root)
     assert (len(records), len(unreadable)) == (1, 1)
     with pytest.raises(BenchError):
-        store.find("../runs")
+        find_record("../runs", store.root)

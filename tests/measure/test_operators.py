@@ -3,12 +3,14 @@
 import copy
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import pytest
 import torch
 import torchvision
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.attention.flex_attention import flex_attention
 from torch.nn.utils import parametrizations
 from torch.utils.checkpoint import checkpoint
 from torch.utils.flop_counter import FlopCounterMode
@@ -331,13 +333,61 @@ def test_a_parameter_that_is_not_registered_is_refused() -> None:
 
 
 def test_what_the_tracer_cannot_follow_is_named() -> None:
-    class Unpools(nn.Module):
+    class Flexible(nn.Module):
         def forward(self, x: Tensor) -> Tensor:
-            small, where = F.max_pool2d(x, 2, return_indices=True)
-            return F.max_unpool2d(small, where, 2)
+            return flex_attention(x, x, x)
 
-    with pytest.raises(UncountedOperator, match=r"tracer.*in Unpools, at \"return F.max_unpool2d"):
-        count_macs(Unpools(), (3, 8, 8))
+    network = nn.Sequential(nn.Linear(4, 4), Flexible())
+    with pytest.raises(UncountedOperator, match=r"tracer.*in 1, at \"return flex_attention\(x, x, x\)"):
+        count_macs(network, (2, 5, 4))
+
+
+def test_unpooling_whose_checks_no_trace_passes_is_free() -> None:
+    def unpool(x: Tensor) -> Tensor:
+        small, where = F.max_pool2d(x, 2, return_indices=True)
+        return F.max_unpool2d(small, where, 2)
+
+    assert macs(unpool, (3, 8, 8)) == 0
+
+
+@dataclass
+class Answer:
+    """What some libraries' networks return."""
+
+    logits: Tensor
+    hidden: tuple[Tensor, ...]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        lambda y: Answer(y, (y,)),
+        lambda y: {"logits": y, "aux": {"more": [y, None]}},
+        lambda y: (y, 3, "name"),
+    ],
+)
+def test_whatever_a_network_returns_it_is_counted(answer: Callable[[Tensor], object]) -> None:
+    class Returns(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.fc = nn.Linear(4, 4)
+
+        def forward(self, x: Tensor) -> object:
+            return answer(self.fc(x))
+
+    assert count_macs(Returns(), (4,)).total == 16
+
+
+def test_what_only_decides_is_counted_and_vmap_is_followed() -> None:
+    class Gated(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.gate, self.fc = nn.Linear(4, 1), nn.Linear(4, 4)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return x if self.gate(x).sum() > 1e9 else torch.vmap(self.fc)(x)
+
+    assert count_macs(Gated(), (4,)).by_layer == {"gate": 4, "fc": 16}
 
 
 def test_scripted_code_is_refused() -> None:

@@ -31,15 +31,15 @@ def test_read_the_other_way_it_is_the_only_one_that_stays() -> None:
 
 def test_a_share_asks_for_clusters_of_two_at_the_least() -> None:
     filters = FilterClusters(POINTS, NORMS)
-    assert [filters.clusters(share, 20) for share in (0.0, 0.05, 0.3, 0.5, 1.0)] == [1, 1, 6, 10, 10]
+    assert [filters.clusters(share, 20) for share in (0.0, 0.05, 0.3, 0.5, 1.0)] == [1, 1, 3, 5, 10]
     assert filters.clusters(1.0, 1) == 1
     assert FilterClusters(POINTS, NORMS, keep_one=True).clusters(1.0, 20) == 20
-    assert filters.clusters(0.31, 100) == filters.clusters(0.29, 100) == 30  # a twentieth is the grid
+    assert filters.clusters(0.31, 100) == filters.clusters(0.29, 100) == 15  # a twentieth is the grid
 
 
 def test_passes_cluster_what_is_left_until_one_filter_is() -> None:
     filters = FilterClusters(POINTS, NORMS)
-    passes = list(filters.passes(0.5))
+    passes = list(filters.passes(1.0))
     assert passes[0] == (1, 4)
     gone = [index for each in passes for index in each]
     assert len(gone) == len({*gone}) == 5

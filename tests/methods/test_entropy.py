@@ -129,7 +129,7 @@ def rewards(make_trial: Make, *kept: list[int], **settings: object) -> list[floa
         torch.manual_seed(0)
         trial = make_trial(Two(), budget=60.0)
     trial.config = EntropyRLConfig.model_validate(settings)
-    value = NetworkEntropy(trial, 32)
+    value = NetworkEntropy(trial, 32, 96)
     assert value.reward(None) == -1
     found = []
     for first in kept:
@@ -159,11 +159,28 @@ def test_channels_that_are_off_do_not_count(make_trial: Make) -> None:
     assert alive < whole
 
 
+@pytest.mark.parametrize(("weigh", "expected"), [("macs", 1 / 4), ("plain", 1.0)])
+def test_a_narrow_layer_counts_by_the_macs_of_the_channels_that_are_left(
+    make_trial: Make, monkeypatch: pytest.MonkeyPatch, weigh: str, expected: float
+) -> None:
+    # the first layer has entropy 1, the second 3: keeping 2 of 8 channels weighs the first a quarter of what it did
+    trial = make_trial(Two(), budget=60.0)
+    trial.config = EntropyRLConfig.model_validate({"weigh": weigh})
+    value, seen = NetworkEntropy(trial, 8, 96), iter([1.0, 3.0, 1.0, 3.0])
+    monkeypatch.setattr(value, "_layer_entropy", lambda *_found: next(seen))
+    first, second = (8 * group.macs_per_channel if weigh == "macs" else 1 for group in trial.surgery.groups)
+    dense = (first * 1.0 + second * 3.0) / (first + second)
+    narrow = (expected * first * 1.0 + second * 3.0) / (expected * first + second)
+    assert value.reward(None) == -1
+    with trial.surgery.masked(keep := {"first": torch.tensor([0, 1]), "second": torch.arange(8)}):
+        assert value.reward(Walk({}, {}, keep)) == pytest.approx(-narrow / dense)
+
+
 def test_the_reward_sees_what_evaluations_see_and_costs_as_much(make_trial: Make) -> None:
     trial = make_trial(budget=60.0)
     trial.config = EntropyRLConfig()
     before = trial.ledger.search_left
-    NetworkEntropy(trial, 32).reward(None)
+    NetworkEntropy(trial, 32, 96).reward(None)
     between = trial.ledger.search_left
     trial.evaluate(images=32)
     assert before - between == pytest.approx(between - trial.ledger.search_left)
@@ -174,4 +191,4 @@ def test_a_network_without_maps_is_refused_in_words_that_help(make_trial: Make) 
     trial = make_trial(budget=60.0)
     trial.config = EntropyRLConfig(smallest=9)
     with pytest.raises(UsageError, match="reward=accuracy"):
-        NetworkEntropy(trial, 8).reward(None)
+        NetworkEntropy(trial, 8, 96).reward(None)

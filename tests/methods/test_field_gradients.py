@@ -84,7 +84,7 @@ def test_imp_goes_back_to_where_the_weights_began(make_trial: Make) -> None:
     trial = make_trial(target="params=0.5")
     trial.config = IMPConfig(rounds=2, rewind="initial")
     IMP().prune(trial)
-    begun = trial.initial()
+    begun = trial._setup.initial()
     for name, mask in trial.surgery.weights.masks.items():
         weights = trial.network.get_parameter(name).detach()
         assert torch.equal(weights[mask], begun[name][mask])

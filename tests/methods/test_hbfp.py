@@ -2,68 +2,100 @@
 
 import math
 from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from bench import Record, Trial
-from bench.methods.hbfp import HBFP, FilterNorms, HBFPConfig, Pairing, PairLoss, pair_filters
+from bench import Record, RunSpec, Target, Track, Trial
+from bench.methods._pairs import FilterNorms, Pairing, PairPenalty
+from bench.methods.hbfp import HBFP, HBFPConfig, gone_in_round, schedule_parts
+from bench.methods.hbfp_released import HBFPReleased, HBFPReleasedConfig
+from bench.records.store import Store
+from bench.runner.jobs import Job
+from bench.runner.run import Workplace, execute
+from bench.specs.track import load_track
 
 NEAR = [[1.0, 1.1, 1.25, 9.0]]  # distances: 01 0.1, 12 0.15, 02 0.25, 23 7.75, ...
 
 
-def paired(norms: list[list[float]], **settings: Any) -> Pairing:
-    """From norms by epoch, for one layer."""
-    return pair_filters(torch.tensor(norms)[:, None], HBFPConfig(**settings))
+def paired(norms: list[list[float]], count: int, **settings: Any) -> Pairing:
+    """From norms by point, for one layer."""
+    return HBFP().pair(torch.tensor(norms)[:, None], count, HBFPConfig(**settings))
+
+
+def released(norms: list[list[float]], count: int, **settings: Any) -> Pairing:
+    """The same as the released code has it."""
+    return HBFPReleased().pair(torch.tensor(norms)[:, None], count, HBFPReleasedConfig(**settings))
 
 
 def test_each_pairs_filter_with_the_smaller_final_norm_goes() -> None:
-    found = paired([[1.0, 1.1, 5.0, 5.0, 9.0, 20.0], [1.0, 1.05, 5.0, 5.3, 9.0, 20.0]], pairs=0.5)
+    found = paired([[1.0, 1.1, 5.0, 5.0, 9.0, 20.0], [1.0, 1.05, 5.0, 5.3, 9.0, 20.0]], 3)
     assert found.pairs.tolist() == [[0, 1], [2, 3], [3, 4]]  # D = 0.15, 0.3, 7.7
     assert found.dropped == (0, 2, 3)
+    assert found.kept().tolist() == [1, 4, 5]
 
 
-def test_filters_in_overlapping_pairs_go_once_and_one_of_each_linked_set_stays() -> None:
-    found = paired(NEAR, pairs=0.75)
+def test_pairs_that_are_linked_already_are_passed_over_until_enough_filters_are_gone() -> None:
+    found = paired(NEAR, 3)
+    assert found.pairs.tolist() == [[0, 1], [1, 2], [2, 3]]
+    assert found.dropped == (0, 1, 2)
+
+
+def test_counting_pairs_those_that_share_filters_drop_fewer() -> None:
+    found = paired(NEAR, 3, counted="pairs")
     assert found.pairs.tolist() == [[0, 1], [1, 2], [0, 2]]
     assert found.dropped == (0, 1)
 
 
 def test_the_ranking_goes_on_to_the_last_filter() -> None:
-    assert paired(NEAR, pairs=0.25).dropped == (0,)
-    assert paired(NEAR, pairs=0.25).ranking.tolist() == [0.0, 1.0, 2.0, 4.0]
+    assert paired(NEAR, 1).dropped == (0,)
+    assert paired(NEAR, 1).ranking.tolist() == [0.0, 1.0, 2.0, 4.0]
 
 
-@pytest.mark.parametrize(("width", "share", "pairs"), [(4, 0.3, 1), (20, 0.3, 6), (50, 0.3, 15), (3, 0.3, 0)])
-def test_a_round_takes_the_share_of_pairs_rounded_down(width: int, share: float, pairs: int) -> None:
-    norms = torch.rand(1, 1, width, generator=torch.Generator().manual_seed(0))
-    assert len(pair_filters(norms, HBFPConfig(pairs=share)).pairs) == pairs
+@pytest.mark.parametrize(
+    ("width", "dense", "share_of", "gone"),
+    [(4, 4, "present", 1), (20, 20, "present", 6), (50, 50, "present", 15), (3, 50, "present", 0), (1, 9, "dense", 0),
+     (14, 16, "dense", 4), (3, 16, "dense", 2)],
+)  # fmt: skip
+def test_a_round_takes_its_share_of_the_filters_rounded_down(width: int, dense: int, share_of: Any, gone: int) -> None:
+    assert gone_in_round(HBFPConfig(share_of=share_of), width, dense) == gone
 
 
 def test_the_released_code_drops_the_larger_of_each_pair() -> None:
-    assert paired(NEAR, pairs=0.75, drop="larger").dropped == (1, 2)
+    assert released(NEAR, 3, script="vgg").dropped == (1, 2)
 
 
 def test_the_released_code_also_drops_the_first_of_every_pair() -> None:
-    assert paired(NEAR, pairs=0.75, drop="larger", overlap="first").dropped == (1, 2, 0)
-    assert len(paired(NEAR, pairs=1.0, drop="larger", overlap="first").dropped) <= 3
+    assert released(NEAR, 3).dropped == (1, 2, 0)
+    assert released(NEAR, 6, script="resnet").kept().numel() == 1
 
 
-def test_squared_distances_weigh_one_large_gap_more_than_two_small_ones() -> None:
+def test_the_released_lenet_script_squares() -> None:
     norms = [[10.0, 13.0, 8.0], [10.0, 10.0, 8.0]]  # 01: 3 or 9, 02: 4 or 8
-    assert paired(norms, pairs=0.34).pairs.tolist() == [[0, 1]]
-    assert paired(norms, pairs=0.34, distance="squared").pairs.tolist() == [[0, 2]]
+    assert released(norms, 1, script="vgg").pairs.tolist() == [[0, 1]]
+    assert released(norms, 1, script="lenet").pairs.tolist() == [[0, 2]]
 
 
 def test_similar_final_norms_are_no_pair_when_the_ways_there_differ() -> None:
-    assert paired([[1.0, 9.0, 1.5], [5.0, 5.0, 6.0]], pairs=0.34).pairs.tolist() == [[0, 2]]
+    assert paired([[1.0, 9.0, 1.5], [5.0, 5.0, 6.0]], 1).pairs.tolist() == [[0, 2]]
 
 
 def test_tied_layers_are_compared_over_all_of_them() -> None:
-    norms = torch.tensor([[[1.0, 1.0, 5.0], [1.0, 9.0, 1.5]]])  # one epoch, two layers
-    assert pair_filters(norms, HBFPConfig(pairs=0.34)).pairs.tolist() == [[0, 2]]
+    norms = torch.tensor([[[1.0, 1.0, 5.0], [1.0, 9.0, 1.5]]])  # one point, two layers
+    assert HBFP().pair(norms, 1, HBFPConfig()).pairs.tolist() == [[0, 2]]
+
+
+def test_the_parts_of_all_rounds_are_one_schedule() -> None:
+    parts = schedule_parts(HBFPConfig(), 3)
+    spent = [part for pair in parts for part in pair if part is not None]
+    assert sum(share for share, _ in spent) == pytest.approx(0.5)
+    assert [round(end, 6) for _, (_, end) in spent] == [0.1, 0.45, 0.55, 0.9, 1.0]
+    assert all(before[1][1] == after[1][0] for before, after in pairwise(spent))
+    assert [retrain is None for _, retrain in parts] == [False, False, True]
 
 
 # -- the regulariser ----------------------------------------------------------------------------------------------
@@ -74,64 +106,58 @@ def gap(weight: Tensor) -> Tensor:
     return (norms[0] - norms[1]).abs()
 
 
-def loss_of(trial: Trial, strength: float, sign: int) -> Tensor:
-    """The loss with the first two filters of conv1 paired, where cross-entropy is that of four equal outputs."""
-    pairing = Pairing(torch.tensor([[0, 1]]), (0,), torch.zeros(8))
-    loss = PairLoss(trial.surgery.groups, {"conv1": pairing}, strength, sign)
-    return loss(trial.network, torch.zeros(2, 4), torch.tensor([0, 1]))
+def penalty_of(trial: Trial, strength: float) -> Tensor:
+    """The penalty with the first two filters of conv1 paired."""
+    none = Pairing(torch.empty(0, 2, dtype=torch.long), (), torch.zeros(6))
+    pairings = {"conv1": Pairing(torch.tensor([[0, 1]]), (0,), torch.zeros(8)), "conv2": none}
+    return PairPenalty(trial.surgery.groups, pairings, strength)(trial.network)
 
 
-@pytest.mark.parametrize("sign", [1, -1])
-def test_the_loss_is_cross_entropy_plus_the_exponential_of_the_gap(make_trial: Callable[..., Trial], sign: int) -> None:
+def test_the_penalty_is_the_exponential_of_the_gap(make_trial: Callable[..., Trial]) -> None:
     trial = make_trial()
-    expected = math.log(4) + 0.5 * math.exp(sign * gap(trial.network.conv1.weight).item())
-    assert loss_of(trial, 0.5, sign).item() == pytest.approx(expected)
+    assert penalty_of(trial, 0.5).item() == pytest.approx(0.5 * math.exp(gap(trial.network.conv1.weight).item()))
 
 
-@pytest.mark.parametrize(("sign", "closer"), [(1, True), (-1, False)])
-def test_one_step_down_the_gradient_pulls_the_pair_together_or_with_the_other_sign_apart(
-    make_trial: Callable[..., Trial], sign: int, closer: bool
-) -> None:
+def test_one_step_down_the_gradient_pulls_the_pair_together(make_trial: Callable[..., Trial]) -> None:
     trial = make_trial()
     weight = trial.network.conv1.weight
-    (gradient,) = torch.autograd.grad(loss_of(trial, 1.0, sign), weight)
+    (gradient,) = torch.autograd.grad(penalty_of(trial, 1.0), weight)
     assert gradient[:2].abs().min() > 0
     assert gradient[2:].abs().max() == 0
-    stepped = weight.detach() - 0.01 * gradient
-    assert bool(gap(stepped) < gap(weight.detach())) == closer
+    assert gap(weight.detach() - 0.01 * gradient) < gap(weight.detach())
 
 
-def test_without_pairs_the_loss_is_cross_entropy(make_trial: Callable[..., Trial]) -> None:
+def test_without_pairs_there_is_no_penalty(make_trial: Callable[..., Trial]) -> None:
     trial = make_trial()
-    loss = PairLoss(trial.surgery.groups, {"conv1": paired([[1.0] * 8], pairs=0.01)}, 1.0, 1)
-    assert loss(trial.network, torch.zeros(2, 4), torch.tensor([0, 1])).item() == pytest.approx(math.log(4))
+    pairings = {name: paired([[1.0] * width], 0) for name, width in (("conv1", 8), ("conv2", 6))}
+    assert PairPenalty(trial.surgery.groups, pairings, 1.0)(trial.network).item() == 0
 
 
 # -- the method ---------------------------------------------------------------------------------------------------
 
 
-def pruned(trial: Trial, **settings: Any) -> list[tuple[str, Any]]:
-    """Runs the method; its calls of `train` (with the loss) and `remove` (with the widths), in order."""
-    trial.config = HBFPConfig(**settings)
+def pruned(trial: Trial, method: type[HBFP] = HBFP, **settings: Any) -> list[tuple[str, Any]]:
+    """Runs the method; its calls of `train` (with the penalty) and `remove` (with the widths), in order."""
+    trial.config = method.Config(**settings)
     trial._training.observers = [FilterNorms()]
     calls: list[tuple[str, Any]] = []
     train, remove = trial.train, trial.surgery.remove
 
-    def told_train(*words: Any, loss: Any = None, **more: Any) -> Any:
-        calls.append(("train", loss))
-        return train(*words, loss=loss, **more)
+    def told_train(*words: Any, penalty: Any = None, **more: Any) -> Any:
+        calls.append(("train", penalty))
+        return train(*words, penalty=penalty, **more)
 
     def told_remove(keep: Any) -> None:
         calls.append(("remove", {name: len(kept) for name, kept in keep.items()}))
         remove(keep)
 
     trial.train, trial.surgery.remove = told_train, told_remove  # type: ignore[method-assign]
-    HBFP().prune(trial)
+    method().prune(trial)
     return calls
 
 
 def test_rounds_of_optimise_remove_and_retrain_end_at_the_target(make_trial: Callable[..., Trial]) -> None:
-    trial = make_trial(target="macs=0.25")
+    trial = make_trial(target="macs=0.25", budget=12.0)
     calls = pruned(trial)
     assert [name for name, _ in calls] == ["train", "remove", "train"] * 3 + ["train", "remove"]
     widths = [what for name, what in calls if name == "remove"]
@@ -142,18 +168,18 @@ def test_rounds_of_optimise_remove_and_retrain_end_at_the_target(make_trial: Cal
 def test_the_regulariser_is_live_while_optimising_and_absent_while_retraining(
     make_trial: Callable[..., Trial],
 ) -> None:
-    losses = [what for name, what in pruned(make_trial(target="macs=0.25")) if name == "train"]
-    assert all(isinstance(loss, PairLoss) for loss in losses[::2])
-    assert losses[1::2] == [None] * 3
+    penalties = [what for name, what in pruned(make_trial(target="macs=0.25", budget=12.0)) if name == "train"]
+    assert all(isinstance(penalty, PairPenalty) for penalty in penalties[::2])
+    assert penalties[1::2] == [None] * 3
 
 
-def test_with_the_regulariser_off_all_training_is_plain(make_trial: Callable[..., Trial]) -> None:
-    calls = pruned(make_trial(target="macs=0.25"), regulariser="off")
+def test_the_released_codes_training_is_plain(make_trial: Callable[..., Trial]) -> None:
+    calls = pruned(make_trial(target="macs=0.25", budget=12.0), HBFPReleased)
     assert all(what is None for name, what in calls if name == "train")
 
 
 def test_without_optimising_there_is_only_retraining(make_trial: Callable[..., Trial]) -> None:
-    calls = pruned(make_trial(target="macs=0.25"), optimise=0.0)
+    calls = pruned(make_trial(target="macs=0.25", budget=12.0), optimise=0.0)
     assert [name for name, _ in calls] == ["remove", "train"] * 3 + ["remove"]
 
 
@@ -193,6 +219,58 @@ def test_the_observer_gives_each_layers_norms(make_trial: Callable[..., Trial]) 
     seen = FilterNorms().observe(trial.network, trial.surgery.groups)
     assert {name: norms.shape for name, norms in seen.items()} == {"stem": (2, 8), "conv1": (1, 6)}
     assert seen["stem"][1, 3] == pytest.approx(trial.network.conv2.weight[3].detach().abs().sum().item())
+
+
+def test_every_round_pairs_by_the_whole_history_of_the_filters_that_are_left(
+    make_trial: Callable[..., Trial], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    points: list[dict[str, torch.Size]] = []
+    real = HBFP.ways
+
+    def seen(self: HBFP, trial: Trial, history: Any, groups: Any) -> dict[str, Tensor]:
+        ways = real(self, trial, history, groups)
+        points.append({name: way.shape for name, way in ways.items()})
+        assert all(way.shape[2] == group.width for way, group in zip(ways.values(), groups, strict=True))
+        return ways
+
+    monkeypatch.setattr(HBFP, "ways", seen)
+    pruned(make_trial(target="macs=0.25", budget=12.0))
+    counts = [shapes["conv1"][0] for shapes in points]
+    assert len(counts) == 4
+    assert all(after - before >= 5 for before, after in pairwise([0, *counts[1:]]))
+    points.clear()
+    pruned(make_trial(target="macs=0.25", budget=12.0), history="round")
+    assert all(5 <= shapes["conv1"][0] <= 7 for shapes in points[1:])
+
+
+def test_rounds_that_are_too_short_become_fewer(make_trial: Callable[..., Trial]) -> None:
+    calls = pruned(make_trial(target="macs=0.25", budget=4.0))  # 24 steps: 8 to retrain with, 3 to optimise with
+    assert [name for name, _ in calls] == ["train", "remove", "train", "train", "remove"]
+
+
+@pytest.mark.slow
+def test_each_round_on_mnist_has_five_points_or_more(
+    real_data: Path | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if real_data is None:
+        pytest.skip("no MNIST here: set BENCH_TEST_DATA")
+    counts: list[int] = []
+    real = HBFP.ways
+
+    def seen(self: HBFP, trial: Trial, history: Any, groups: Any) -> dict[str, Tensor]:
+        counts.append(len(history.observed(FilterNorms)))
+        return real(self, trial, history, groups)
+
+    monkeypatch.setattr(HBFP, "ways", seen)
+    fields = load_track("mnist-lenet5").model_dump(mode="json")
+    fields |= {"floor": 0.5, "dense": {**fields["dense"], "epochs": 0.2}, "budget": {"dense_epochs": 1.0}}
+    track = Track.model_validate({**fields, "name": "mnist-short"})
+    spec = RunSpec("hbfp", HBFPConfig(history="round").model_dump(mode="json"), "", track, "dense_epochs",
+                   Target("macs", 0.1), 0)  # fmt: skip
+    record = execute(Job(spec, "", (FilterNorms,)), Workplace(Store(tmp_path), real_data))
+    assert record.status == "ok", record.error
+    assert len(counts) > 3
+    assert min(counts) >= 5
 
 
 def test_a_run_pairs_from_the_dense_trainings_history(run: Callable[..., Record]) -> None:

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from bench.cli.main import main
-from bench.imported import imported
+from bench.plugins.imported import imported
 
 NETWORK = """
 import torch

@@ -9,7 +9,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bench.errors import StoreError
-from bench.records.record import Record, parse_record
+from bench.records.lookup import committed_results
+from bench.records.record import Record, parse_record, results_sha256
 
 
 def test_a_record_comes_back_from_its_json_as_it_was(whole_record: Record) -> None:
@@ -17,7 +18,37 @@ def test_a_record_comes_back_from_its_json_as_it_was(whole_record: Record) -> No
 
 
 def test_the_version_is_called_schema_in_the_file(whole_record: Record) -> None:
-    assert json.loads(whole_record.to_json())["schema"] == 1
+    assert json.loads(whole_record.to_json())["schema"] == 2
+
+
+def test_a_record_of_schema_1_is_read_and_printed_as_what_it_is() -> None:
+    path = sorted(committed_results().glob("*/record.json"))[0]
+    content = json.loads(path.read_bytes())
+    assert content["schema"] == 1
+    record = parse_record(path.read_bytes(), "here")
+    printed = json.loads(record.to_json())
+    new = {"search", "tries", "wall_seconds", "results_sha256"}
+    assert not new & printed.keys() and "log_loss_test" not in printed["dense"]
+    assert {name: printed[name] for name in content} == {
+        name: {**printed[name], **value} if isinstance(value, dict) else value for name, value in content.items()
+    }
+    assert (record.search, record.tries, record.results_sha256) == (None, None, None)
+
+
+def test_the_hash_over_the_results_follows_every_result_and_nothing_else(whole_record: Record) -> None:
+    fields = json.loads(whole_record.to_json())
+    before = results_sha256(whole_record)
+    for edit in (
+        {"status": "missed-target"},
+        {"pruned": {**fields["pruned"], "top1_test": 0.5}},
+        {"pruned": {**fields["pruned"], "log_loss_test": 0.5}},
+        {"layers": []},
+        {"search": {"episodes": 3}},
+        {"curve": []},
+    ):
+        assert results_sha256(Record.model_validate({**fields, **edit})) != before
+    for edit in ({"seed": 7}, {"manifest": {}}, {"tries": 3}, {"wall_seconds": {"total": 3.0}}):
+        assert results_sha256(Record.model_validate({**fields, **edit})) == before
 
 
 @pytest.mark.parametrize(("unit", "spent"), [("dense_epochs", 0.5), ("device_seconds", 2.5)])
@@ -31,8 +62,10 @@ def test_what_was_spent_is_in_the_budgets_unit(whole_record: Record, unit: str, 
 def test_a_record_of_another_schema_is_refused_as_that_whatever_else_it_holds(
     whole_record: Record, more: dict[str, Any]
 ) -> None:
-    fields = json.loads(whole_record.to_json()) | {"schema": 2} | more
-    with pytest.raises(StoreError, match=r"record here: schema 2, but this version of bench reads schema 1. Run it"):
+    fields = json.loads(whole_record.to_json()) | {"schema": 3} | more
+    with pytest.raises(
+        StoreError, match=r"record here: schema 3, but this version of bench reads schemas 1 and 2. Run it"
+    ):
         parse_record(json.dumps(fields).encode(), "here")
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.errors import StoreError, UsageError
+from bench.errors import StoreError
 from bench.records.record import Record
 from bench.records.store import Store, read_records, write_atomically, write_text
 
@@ -78,30 +78,6 @@ def test_reading_all_goes_on_after_records_that_cannot_be_read(store: Store, who
 
 def test_no_store_holds_no_records(tmp_path: Path) -> None:
     assert read_records(tmp_path / "nowhere") == ([], [])
-
-
-@pytest.mark.parametrize("prefix", ["l1-smoke-macs0.5-s3-0123456789ab", "l1-sm", "0123", "0123456789ab"])
-def test_a_run_is_found_by_its_id_or_the_beginning_of_it_or_of_its_hash(
-    store: Store, whole_record: Record, prefix: str
-) -> None:
-    store.write(whole_record)
-    store.write(named(whole_record, "random-smoke-macs0.5-s3-ffff56789abc"))
-    assert store.find(prefix) == whole_record
-
-
-def test_a_beginning_that_several_runs_share_lists_them(store: Store, whole_record: Record) -> None:
-    store.write(named(whole_record, "l1-a-11"))
-    store.write(named(whole_record, "l1-b-12"))
-    with pytest.raises(StoreError, match=r"names 2 runs: l1-a-11, l1-b-12. Give more of the name"):
-        store.find("l1")
-
-
-def test_an_unknown_run_lists_the_known_ones_and_a_missing_store_says_so(store: Store, whole_record: Record) -> None:
-    with pytest.raises(StoreError, match="no store at"):
-        store.find("l1")
-    store.write(named(whole_record, "l1-a-11"))
-    with pytest.raises(UsageError, match=r"unknown run 'l2'.*Known: l1-a-11"):
-        store.find("l2")
 
 
 def test_a_lock_that_is_held_is_waited_for_and_said_so(store: Store) -> None:

@@ -8,7 +8,7 @@ import pytest
 from bench.records.record import Record, Spent
 from bench.records.store import Store
 from bench.runner.forecast import Overview, overview
-from bench.runner.jobs import Asked, Job, make_plan
+from bench.runner.jobs import Job, RunRequest, make_plan
 from bench.runner.run import journal_folder
 
 Plan = Callable[..., list[Job]]
@@ -22,7 +22,7 @@ def store(tmp_path: Path) -> Store:
 @pytest.fixture
 def plan(smoke_track: Path) -> Plan:
     def make(*methods: str, targets: tuple[str, ...] = ("macs=0.5",), seeds: tuple[int, ...] = (0,)) -> list[Job]:
-        return make_plan(Asked(methods, (str(smoke_track),), targets, seeds))
+        return make_plan(RunRequest(methods, (str(smoke_track),), targets, seeds))
 
     return make
 
@@ -121,7 +121,7 @@ def test_journals_of_the_same_name_with_other_settings_are_named_and_no_others(
 ) -> None:
     jobs = plan("hbfp")
     begin(jobs[0], store)
-    (other,) = make_plan(Asked(("hbfp",), (str(smoke_track),), ("macs=0.5",), settings=("pairs=0.4",)))
+    (other,) = make_plan(RunRequest(("hbfp",), (str(smoke_track),), ("macs=0.5",), settings=("pairs=0.4",)))
     stale = begin(other, store)
     begin(plan("hbfp", targets=("macs=0.25",))[0], store)
     begin(plan("l1")[0], store)

@@ -9,8 +9,9 @@ import pytest
 from pydantic import Field
 
 from bench import Config, Method, Trial, UsageError
-from bench.runner.jobs import Asked, Job, make_plan, method_classes, shard
+from bench.runner.jobs import Job, RunRequest, make_plan, shard
 from bench.runner.jobs import plan as whole_plan
+from bench.trial.methods import method_classes
 
 
 class SettingsOfEveryKind(Config):
@@ -37,7 +38,7 @@ class Settable(Method):
 @pytest.fixture
 def plan(smoke_track: Path) -> Callable[..., list[Job]]:
     """`plan(methods=("l1",), ...)` on the smoke track."""
-    return lambda **asked: make_plan(Asked(**{"tracks": (str(smoke_track),), **asked}))
+    return lambda **asked: make_plan(RunRequest(**{"tracks": (str(smoke_track),), **asked}))
 
 
 def labels(jobs: list[Job]) -> list[str]:
@@ -76,7 +77,7 @@ def test_unstructured_methods_take_sizes_in_parameters_and_auto_only_with_a_cons
 ) -> None:
     track = tmp_path / "both.toml"
     track.write_text(smoke_track.read_text().replace('"macs=0.25"', '"params=0.1", "auto"'))
-    jobs = make_plan(Asked(("all",), (str(track),)))
+    jobs = make_plan(RunRequest(("all",), (str(track),)))
     targets = {name: [str(j.spec.target) for j in jobs if j.spec.method == name] for name in method_classes()}
     assert targets["olmp"] == ["params=0.1", "auto"]
     assert targets["magnitude"] == targets["random-weights"] == ["params=0.1"]
@@ -94,7 +95,7 @@ def test_a_command_makes_its_one_row_again(plan: Callable[..., list[Job]], smoke
         words = shlex.split(job.command)
         options = list(zip(words[2::2], words[3::2], strict=True))
         values = {key: tuple(value for name, value in options if name == key) for key, _ in options}
-        again = Asked(
+        again = RunRequest(
             methods=values["--method"],
             tracks=values["--track"],
             targets=values["--target"],
@@ -161,7 +162,7 @@ def test_what_cannot_be_planned_is_refused_with_the_value_and_the_next_action(
 
 
 def test_methods_that_do_not_fit_are_left_out_with_the_reason_where_others_do(smoke_track: Path) -> None:
-    made = whole_plan(Asked(("magnitude", "l1"), (str(smoke_track),), ("macs=0.5",)))
+    made = whole_plan(RunRequest(("magnitude", "l1"), (str(smoke_track),), ("macs=0.5",)))
     assert [job.spec.method for job in made.jobs] == ["l1"]
     (unfit,) = made.left_out
     assert (unfit.method, unfit.track) == ("magnitude", "smoke")
@@ -209,7 +210,7 @@ def test_a_method_that_starts_untrained_has_no_dense_history(
 
 @pytest.mark.parametrize("count", [1, 3, 4, 7, 50])
 def test_the_shards_of_a_plan_are_all_of_it_each_job_once_and_even(smoke_track: Path, count: int) -> None:
-    whole = whole_plan(Asked(("l1", "hbfp"), (str(smoke_track),), seeds=(0, 1, 2)))
+    whole = whole_plan(RunRequest(("l1", "hbfp"), (str(smoke_track),), seeds=(0, 1, 2)))
     shards = [shard(whole, f"{number}/{count}").jobs for number in range(1, count + 1)]
     ids = [job.spec.run_id for part in shards for job in part]
     assert sorted(ids) == sorted(job.spec.run_id for job in whole.jobs)
@@ -221,4 +222,4 @@ def test_the_shards_of_a_plan_are_all_of_it_each_job_once_and_even(smoke_track: 
 @pytest.mark.parametrize("text", ["0/3", "4/3", "3", "a/b", "1/0", "-1/2", ""])
 def test_a_shard_that_is_none_is_refused(smoke_track: Path, text: str) -> None:
     with pytest.raises(UsageError, match="give K/N with K from 1 to N"):
-        shard(whole_plan(Asked(("l1",), (str(smoke_track),))), text)
+        shard(whole_plan(RunRequest(("l1",), (str(smoke_track),))), text)

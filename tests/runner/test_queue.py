@@ -7,13 +7,13 @@ import pytest
 
 from bench.records.record import Record
 from bench.records.store import Store
-from bench.runner.jobs import Asked, Job, make_plan
+from bench.runner.jobs import Job, RunRequest, make_plan
 from bench.runner.queue import JobQueue
 
 
 @pytest.fixture
 def jobs(smoke_track: Path) -> list[Job]:
-    return make_plan(Asked(("l1",), (str(smoke_track),), seeds=(0, 1)))
+    return make_plan(RunRequest(("l1",), (str(smoke_track),), seeds=(0, 1)))
 
 
 @pytest.fixture

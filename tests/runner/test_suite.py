@@ -7,7 +7,7 @@ import pytest
 
 from bench import Config, DataError, Method, Trial, UsageError
 from bench.records.store import Store
-from bench.runner.jobs import Asked, Job, make_plan
+from bench.runner.jobs import Job, RunRequest, make_plan
 from bench.runner.run import Workplace
 from bench.runner.suite import Outcome, check, run_suite
 from bench.runner.workers import Inline
@@ -39,7 +39,7 @@ def jobs(install: Callable[[type[Method]], None], smoke_track: Path) -> Callable
     install(Moody)
 
     def plan(*methods: str, settings: tuple[str, ...] = ()) -> list[Job]:
-        return make_plan(Asked(methods, (str(smoke_track),), ("macs=0.5",), settings=settings, budget="2ep"))
+        return make_plan(RunRequest(methods, (str(smoke_track),), ("macs=0.5",), settings=settings, budget="2ep"))
 
     return plan
 
@@ -106,15 +106,15 @@ def test_what_cannot_run_is_refused_before_there_is_a_store(
 ) -> None:
     track = tmp_path / "edited.toml"
     track.write_text(smoke_track.read_text().replace(line, by))
-    plan = make_plan(Asked(("l1",), (str(track),)))
+    workplace = Workplace(Store(tmp_path / "runs"), tmp_path)
     with pytest.raises(UsageError, match=said):
-        check(plan, Workplace(Store(tmp_path / "runs"), tmp_path))
+        check(make_plan(RunRequest(("l1",), (str(track),)), workplace.inputs), workplace)
     assert not (tmp_path / "runs").exists()
 
 
 def test_missing_data_are_refused_before_there_is_a_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("bench.datasets._files._await_answer", lambda url: (_ for _ in ()).throw(OSError("offline")))
-    (job, *_) = make_plan(Asked(("l1",), ("mnist-lenet5",)))
+    workplace = Workplace(Store(tmp_path / "runs"), tmp_path / "data")
     with pytest.raises(DataError, match=r"data set 'mnist' is not complete.*--data DIR or BENCH_DATA"):
-        check([job], Workplace(Store(tmp_path / "runs"), tmp_path / "data"))
+        check(make_plan(RunRequest(("l1",), ("mnist-lenet5",)), workplace.inputs), workplace)
     assert not (tmp_path / "runs").exists()

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from bench import Method, Record, Trial, UsageError
-from bench.specs.budget import Amount, Budget, Ledger, Request
+from bench.specs.budget import Amount, Budget, BudgetOverride, Ledger
 
 EPOCH_MACS = 300
 
@@ -31,7 +31,7 @@ def ledger() -> Ledger:
     ],
 )
 def test_a_budget_is_read_from_text(text: str, amount: float | None, unit: str) -> None:
-    assert Request.parse(text) == Request(amount, unit)  # type: ignore[arg-type]
+    assert BudgetOverride.parse(text) == BudgetOverride(amount, unit)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -39,7 +39,7 @@ def test_a_budget_is_read_from_text(text: str, amount: float | None, unit: str) 
 )
 def test_a_budget_that_is_no_positive_amount_of_a_known_unit_is_refused(text: str) -> None:
     with pytest.raises(UsageError, match="use a positive number of dense epochs"):
-        Request.parse(text)
+        BudgetOverride.parse(text)
 
 
 def test_what_is_spent_is_in_the_budgets_own_unit() -> None:

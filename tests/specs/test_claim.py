@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from bench.errors import UsageError
-from bench.runner.jobs import Asked, make_plan
+from bench.runner.jobs import RunRequest, make_plan
 from bench.specs.claim import PREFIX, Claim, claim_names, load_claim
 from bench.specs.track import load_track, track_names
 
@@ -76,14 +76,14 @@ def test_a_claim_changes_its_own_schedule_and_nothing_else(claim_file: Path) -> 
 
 
 def test_a_claim_plans_its_method_at_its_targets_with_the_control(claim_file: Path) -> None:
-    jobs = make_plan(Asked(claims=(str(claim_file),)))
+    jobs = make_plan(RunRequest(claims=(str(claim_file),)))
     planned = {(job.spec.method, str(job.spec.target), job.spec.seed) for job in jobs}
     assert planned == {("l1", "macs=0.25", 3), ("l1", "macs=0.25", 4), ("dense", "none", 3), ("dense", "none", 4)}
     assert {job.spec.config.get("scope") for job in jobs if job.spec.method == "l1"} == {"global"}
     one = next(job for job in jobs if job.spec.method == "l1")
     assert one.command == f"bench run --claim {claim_file} --method l1 --seed 3 --target macs=0.25"
     words = one.command.split()
-    again = make_plan(Asked(claims=(words[3],), methods=(words[5],), seeds=(int(words[7]),), targets=(words[9],)))
+    again = make_plan(RunRequest(claims=(words[3],), methods=(words[5],), seeds=(int(words[7]),), targets=(words[9],)))
     assert [job.spec for job in again] == [one.spec]
 
 
@@ -91,7 +91,7 @@ def test_rivals_are_run_at_the_same_target_with_their_own_settings(tmp_path: Pat
     lead = '[[numbers]]\nmeasure = "top1_lead"\nclaimed = 0\ntarget = "macs=0.5"\nrival = "random"\nsource = "x"\n'
     path = tmp_path / "duel.toml"
     path.write_text(CLAIM + NUMBER + lead)
-    planned = {(job.spec.method, str(job.spec.target)) for job in make_plan(Asked(claims=(str(path),)))}
+    planned = {(job.spec.method, str(job.spec.target)) for job in make_plan(RunRequest(claims=(str(path),)))}
     assert planned == {("l1", "macs=0.25"), ("l1", "macs=0.5"), ("random", "macs=0.5"), ("dense", "none")}
 
 
@@ -107,7 +107,7 @@ def test_rivals_are_run_at_the_same_target_with_their_own_settings(tmp_path: Pat
 )
 def test_what_would_not_be_the_claim_is_refused(claim_file: Path, asked: dict[str, object], said: str) -> None:
     with pytest.raises(UsageError, match=said):
-        make_plan(Asked(claims=(str(claim_file),), **asked))
+        make_plan(RunRequest(claims=(str(claim_file),), **asked))
 
 
 @pytest.mark.parametrize(
@@ -133,7 +133,7 @@ def test_a_wrong_field_is_named(claim_file: Path, old: str, new: str, said: str)
 def test_a_schedule_that_is_no_tracks_is_refused(claim_file: Path) -> None:
     claim_file.write_text(claim_file.read_text().replace("dense.epochs = 2", "dense.epoch = 2"))
     with pytest.raises(UsageError, match="claim made-up: its schedule: dense.epoch: Extra inputs"):
-        make_plan(Asked(claims=(str(claim_file),)))
+        make_plan(RunRequest(claims=(str(claim_file),)))
 
 
 def test_a_wrong_name_lists_the_right_ones() -> None:

@@ -1,18 +1,20 @@
 """A run's identity: the same everywhere, and another one whenever anything that decides the result is edited."""
 
+import json
 import os
 import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from bench import RunSpec, Target
-from bench.runner.jobs import Asked, make_plan
-from bench.specs.run import source_sha256
+from bench.records.lookup import committed_results
+from bench.runner.jobs import RunRequest, make_plan
+from bench.specs.run import PROTOCOL
+from bench.specs.schema1 import run_id_of_schema_1
 from bench.specs.track import load_track
 
 
@@ -80,43 +82,44 @@ def test_what_only_makes_the_plan_leaves_the_id_alone(spec: RunSpec, fields: dic
 
 def test_the_id_is_the_same_in_every_process() -> None:
     code = (
-        "from bench.runner.jobs import Asked, make_plan\n"
-        "print([job.spec.run_id for job in make_plan(Asked(('hbfp', 'scratch'), targets=('macs=0.5',)))])"
+        "from bench.runner.jobs import RunRequest, make_plan\n"
+        "print([job.spec.run_id for job in make_plan(RunRequest(('hbfp', 'scratch'), targets=('macs=0.5',)))])"
     )
-    here = str([job.spec.run_id for job in make_plan(Asked(("hbfp", "scratch"), targets=("macs=0.5",)))])
+    here = str([job.spec.run_id for job in make_plan(RunRequest(("hbfp", "scratch"), targets=("macs=0.5",)))])
     environ = os.environ | {"PYTHONHASHSEED": "1"}
     there = subprocess.run([sys.executable, "-c", code], env=environ, capture_output=True, text=True, check=True)
     assert there.stdout.strip() == here
 
 
-@pytest.fixture
-def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A package of two methods that share `_part` and, through it, `_deep`; `_other` belongs to neither."""
-    folder = tmp_path / "family"
-    folder.mkdir()
-    (folder / "__init__.py").write_text("")
-    (folder / "one.py").write_text("from family._part import x\n")
-    (folder / "two.py").write_text("from . import _part\nimport torch\n")
-    (folder / "_part.py").write_text("from ._deep import x\n")
-    (folder / "_deep.py").write_text("x = 1\n")
-    (folder / "_other.py").write_text("")
-    monkeypatch.syspath_prepend(str(tmp_path))
-    yield folder
-    for name in [name for name in sys.modules if name.partition(".")[0] == "family"]:
-        del sys.modules[name]
+def test_what_is_at_its_default_is_not_in_the_identity_so_that_a_new_field_changes_no_id(spec: RunSpec) -> None:
+    track = spec.identity()["track"]
+    assert not {"precision", "summary", "targets", "tries"} & track.keys()
+    assert not {"device_seconds", "search_share"} & track["budget"].keys()
+    assert not {"momentum", "optimiser", "augment"} & track["dense"].keys()
+    assert track["dense"]["epochs"] == 20
+    assert "weights_sha256" not in spec.identity() and "schema" not in spec.identity()
 
 
-@pytest.mark.parametrize("module", ["one", "two"])
-@pytest.mark.parametrize("edited", ["{}.py", "_part.py", "_deep.py"])
-def test_a_methods_hash_follows_the_private_modules_that_it_imports(package: Path, module: str, edited: str) -> None:
-    before = source_sha256(f"family.{module}")
-    with (package / edited.format(module)).open("a") as file:
-        file.write("# edited\n")
-    assert source_sha256(f"family.{module}") != before
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"network_sha256": "cd"},
+        {"weights_sha256": "cd"},
+        {"data_sha256": "cd"},
+        {"protocol": PROTOCOL + 1},
+    ],
+)
+def test_network_weights_images_and_harness_change_the_id(spec: RunSpec, fields: dict[str, Any]) -> None:
+    assert replace(spec, **fields).run_id != spec.run_id
 
 
-@pytest.mark.parametrize("edited", ["_other.py", "two.py", "__init__.py"])
-def test_a_methods_hash_ignores_what_it_does_not_import(package: Path, edited: str) -> None:
-    before = source_sha256("family.one")
-    (package / edited).write_text("# edited\n")
-    assert source_sha256("family.one") == before
+def test_what_is_only_said_to_people_leaves_the_id_alone(spec: RunSpec) -> None:
+    said = replace(spec, data_fingerprint="cd", sources={"method": {"a": "b"}})
+    assert (said.run_id, said) == (spec.run_id, spec)
+
+
+def test_the_id_of_a_committed_record_of_schema_1_follows_from_its_own_fields() -> None:
+    for path in sorted(committed_results().glob("*/record.json"))[::40]:
+        record = json.loads(path.read_bytes())
+        manifest = {name: record["manifest"][name] for name in ("method_sha256", "precision", "device_class")}
+        assert run_id_of_schema_1({**record, **manifest, "unit": record["budget"]["unit"]}) == record["run_id"]

@@ -1,6 +1,7 @@
 """Publishing to W&B: the mode, what an offline run holds when read back, and failures that cost no run."""
 
 import json
+import os
 import struct
 import subprocess
 import sys
@@ -11,16 +12,28 @@ import pytest
 from google.protobuf.json_format import MessageToDict
 
 from bench.errors import UsageError
-from bench.records.record import Record
+from bench.records.record import Point, Record
+from bench.runner.jobs import RunRequest, make_plan
+from bench.runner.live import LiveCurve
+from bench.specs.run import RunSpec
 from bench.tracking.mode import choose_mode
-from bench.tracking.tracker import Tracker, run_config, run_summary, wandb_id
+from bench.tracking.tracker import Tracker
+from bench.tracking.values import run_config, run_summary, wandb_id
 
 KEY = "0" * 40
 
 
 @pytest.fixture(autouse=True)
 def _no_account(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for name in ("WANDB_API_KEY", "WANDB_MODE", "WANDB_DIR", "WANDB_DATA_DIR", "WANDB_CACHE_DIR"):
+    for name in (
+        "WANDB_API_KEY",
+        "WANDB_MODE",
+        "WANDB_DIR",
+        "WANDB_DATA_DIR",
+        "WANDB_CACHE_DIR",
+        "WANDB_PROJECT",
+        "WANDB_ENTITY",
+    ):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
 
@@ -63,7 +76,13 @@ def record() -> Record:
                 {"phase": "dense", "epoch": 1, "spent": 1, "values": {"top1_val": 0.5, "train_loss": None}},
                 {"phase": "finetune", "epoch": 2, "spent": 2.5, "values": {"top1_val": 0.75}},
             ],
-            "manifest": {"command": "bench run", "libraries": {"torch": "2.14"}, "version": "0.1.0"},
+            "manifest": {
+                "command": "bench run",
+                "libraries": {"torch": "2.14"},
+                "version": "0.1.0",
+                "data_fingerprint": "12ab",
+                "dense_sha256": "34cd",
+            },
         }
     )
 
@@ -204,6 +223,129 @@ def test_an_offline_run_reads_back_whole(
     assert capfd.readouterr() == ("", "")
 
 
+def points(*epochs: float) -> list[Point]:
+    """A curve of fine-tuning."""
+    values = {"top1_val": 0.5, "train_loss": None}
+    return [Point(phase="finetune", epoch=epoch, spent=epoch, values=values) for epoch in epochs]
+
+
+def spec_of(record: Record) -> RunSpec:
+    """A spec with the record's id, method, target and seed."""
+    (job,) = make_plan(RunRequest(("l1",), targets=(record.target,), seeds=(record.seed,)))
+    return job.spec
+
+
+def test_a_run_is_live_while_it_goes_on_and_whole_in_the_end(
+    record: Record, tmp_path: Path, warnings: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bench.tracking.tracker._LOOK_SECONDS", 0.0)
+    monkeypatch.setattr("bench.tracking.tracker._STATS_SECONDS", 0.2)
+    monkeypatch.setenv("WANDB_PROJECT", "mine")
+    monkeypatch.setenv("WANDB_RUN_GROUP", "sweep 7")
+    spec, path = spec_of(record), tmp_path / "live.jsonl"
+    tracker = Tracker("offline", tmp_path / "store", warn=warnings.append)
+    tracker.follow(spec, "bench run", path)  # there is no curve yet
+    assert not (tmp_path / "store").exists()
+
+    live = LiveCurve(path, points(1))
+    tracker.follow(spec, "bench run", path)
+    (folder,) = (tmp_path / "store" / "wandb").glob("offline-run-*")
+    live.write(points(2, 3))
+    time.sleep(0.5)
+    tracker.follow(spec, "bench run", path)
+    file = folder / f"run-{wandb_id(spec.run_id)}.wandb"
+    end = time.monotonic() + 60
+    while time.monotonic() < end:
+        messages = read_run(file)
+        if len(rows_of(messages)) == 3 and any("stats" in message for message in messages):
+            break
+        time.sleep(0.1)
+    assert [row["epoch"] for row in rows_of(messages)] == [1, 2, 3]
+    times = [row["_timestamp"] for row in rows_of(messages)]
+    assert times[1] - times[0] > 0.4 and times[2] >= times[1]
+    assert any("stats" in message for message in messages)  # system metrics
+    assert not any("exit" in message for message in messages)
+    (run,) = [message["run"] for message in messages if "run" in message]
+    assert (run["project"], run["runGroup"]) == ("mine", "sweep 7")
+    config = {each["key"]: json.loads(each["valueJson"]) for each in run["config"]["update"]}
+    assert (config["target_measure"], config["target_ratio"]) == ("macs", 0.5)
+
+    whole = record.model_copy(update={"run_id": spec.run_id, "curve": tuple(points(1, 2, 3, 4))})
+    published = tracker.publish(whole)
+    assert warnings == []
+    assert published is not None and Path(published.where) == folder
+    messages = read_finished_run(file)
+    assert [row["epoch"] for row in rows_of(messages)] == [1, 2, 3, 4]
+    artifacts = {message["artifact"]["name"]: message["artifact"] for message in messages if "artifact" in message}
+    used = {name for name, artifact in artifacts.items() if artifact.get("useAfterCommit")}
+    assert used == {"data-digits", "dense-digits-s3"}
+    assert f"run-{wandb_id(spec.run_id)}" in set(artifacts) - used
+
+
+def test_a_killed_runs_part_reads_back_and_is_replaced_by_the_whole(record: Record, tmp_path: Path) -> None:
+    spec, path = spec_of(record), tmp_path / "live.jsonl"
+    LiveCurve(path, points(1, 2))
+    code = f"""
+import time
+from pathlib import Path
+from bench.runner.jobs import RunRequest, make_plan
+from bench.tracking.tracker import Tracker
+(job,) = make_plan(RunRequest(("l1",), targets=({record.target!r},), seeds=({record.seed},)))
+Tracker("offline", Path({str(tmp_path / "store")!r})).follow(job.spec, job.command, Path({str(path)!r}))
+time.sleep(300)
+"""
+    environment = {name: value for name, value in os.environ.items() if name != "WANDB_SERVICE"}  # one of its own
+    process = subprocess.Popen([sys.executable, "-c", code], env=environment)
+    rows: list[dict] = []
+    end = time.monotonic() + 120
+    while len(rows) < 2 and time.monotonic() < end:
+        time.sleep(0.1)
+        rows = [row for file in tmp_path.glob("store/wandb/offline-run-*/*.wandb") for row in rows_of(read_run(file))]
+    process.kill()
+    process.wait()
+    assert [row["epoch"] for row in rows] == [1, 2]
+    (file,) = tmp_path.glob("store/wandb/offline-run-*/*.wandb")
+    assert not any("exit" in message for message in read_run(file))
+
+    whole = record.model_copy(update={"run_id": spec.run_id, "curve": tuple(points(1, 2, 3))})
+    published = Tracker("offline", tmp_path / "store").publish(whole)
+    assert published is not None
+    assert list((tmp_path / "store" / "wandb").glob("offline-run-*")) == [Path(published.where)]
+    assert [row["epoch"] for row in rows_of(read_finished_run(next(Path(published.where).glob("*.wandb"))))] == [
+        1,
+        2,
+        3,
+    ]
+
+
+@pytest.mark.parametrize("status", ["failed", "invalid"])
+def test_what_went_wrong_is_an_alert(record: Record, tmp_path: Path, status: str) -> None:
+    wrong = record.model_copy(update={"status": status, "error": "Traceback\nValueError: no\n"})
+    published = Tracker("offline", tmp_path / "store").publish(wrong)
+    assert published is not None
+    messages = read_finished_run(next(Path(published.where).glob("*.wandb")))
+    (alert,) = [message["alert"] for message in messages if "alert" in message]
+    assert (alert["title"], alert["level"]) == (f"l1: {status}", "ERROR")
+    assert alert["text"].endswith("ValueError: no")
+
+
+def test_a_suite_is_one_table_with_a_row_a_run(record: Record, tmp_path: Path, warnings: list[str]) -> None:
+    other = record.model_copy(update={"run_id": "random-digits-macs0.5-s3-0123456789ab", "method": "random"})
+    tracker = Tracker("offline", tmp_path / "store", warn=warnings.append)
+    tracker.publish_suite([record])  # one run is no suite
+    assert not (tmp_path / "store").exists()
+    tracker.publish_suite([record, other])
+    tracker.publish_suite([other, record])
+    assert warnings == []
+    (folder,) = (tmp_path / "store" / "wandb").glob("offline-run-*")
+    messages = read_finished_run(next(folder.glob("*.wandb")))
+    (row,) = [row for row in map(history_of, messages) if "runs.nrows" in row]
+    assert row["runs.nrows"] == 2
+    (table,) = folder.glob("files/media/table/*.json")
+    content = json.loads(table.read_text())
+    assert [dict(zip(content["columns"], each, strict=True))["method"] for each in content["data"]] == ["random", "l1"]
+
+
 def test_an_unwritable_folder_costs_one_warning(record: Record, tmp_path: Path, warnings: list[str]) -> None:
     (tmp_path / "wandb").write_text("in the way")
     tracker = Tracker("offline", tmp_path, warn=warnings.append)
@@ -264,6 +406,16 @@ def run_python(code: str) -> subprocess.CompletedProcess[str]:
 def items(updates: list[dict]) -> dict:
     """Keys and values of a history row or of a summary update; a nested key is joined by dots."""
     return {".".join(each.get("nestedKey") or [each["key"]]): json.loads(each["valueJson"]) for each in updates}
+
+
+def history_of(message: dict) -> dict:
+    """The row of a history message; empty of another."""
+    return items(message["history"]["item"]) if "history" in message else {}
+
+
+def rows_of(messages: list[dict]) -> list[dict]:
+    """History rows that are points of the curve."""
+    return [row for row in map(history_of, messages) if "epoch" in row]
 
 
 def read_finished_run(path: Path, patience_seconds: float = 60.0) -> list[dict]:

@@ -8,6 +8,7 @@ them. Nothing here judges; that is what the checks do.
 import re
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from functools import cached_property
 from importlib.resources import files
 from pathlib import Path
@@ -22,11 +23,12 @@ from bench.networks.registry import network as network_named
 from bench.plugins import registered
 from bench.records.record import UNFINISHED, Record
 from bench.records.store import Store
+from bench.runner.inputs import Device, with_inputs
 from bench.runner.jobs import Job, settings_of
 from bench.runner.needs import unmet_need
 from bench.runner.run import Workplace, data_key, execute
 from bench.specs.budget import Unit
-from bench.specs.run import RunSpec, source_sha256
+from bench.specs.run import RunSpec
 from bench.specs.target import Target
 from bench.specs.track import Track, load_track
 from bench.surgery.trace import trace_groups
@@ -92,9 +94,8 @@ def _main_track(method: type[Method], network: str | None) -> Track:
 class _SmallWorkplace(Workplace):
     """Serves the first few images of a track's data set; in the data sets used here these mix the classes."""
 
-    def data(self, spec: RunSpec) -> Data:
-        track = spec.track
-        key = data_key(track, spec.device)
+    def data_of(self, track: Track, device: Device) -> Data:
+        key = data_key(track, device)
         if key not in self.loaded:
             source = dataset(track.dataset)
             train, test = (
@@ -102,8 +103,7 @@ class _SmallWorkplace(Workplace):
                 for part, count in zip(source.load(self.data_folder), _IMAGES[track.dataset], strict=True)
                 if isinstance(part, Images)
             )
-            device = train.pixels.device
-            self.loaded[key] = split_images(source, train, test, track.validation, device)
+            self.loaded[key] = split_images(source, train, test, track.validation, train.pixels.device)
         return self.loaded[key]
 
 
@@ -197,15 +197,23 @@ class Case:
     ) -> RunSpec:
         """What `run` runs, with the same arguments."""
         method = method or self.method
-        return RunSpec(method.name, self.config, source_sha256(method.__module__), track, unit, target, seed)
+        spec = RunSpec(method.name, self.config, "", track, unit, target, seed)
+        with self._registered(method):
+            filled = with_inputs(spec, method, self._workplaces[0].inputs(track, "cpu"))
+        return replace(filled, sources={})  # a class made from the method stands for it: its module is another
 
     def execute(self, spec: RunSpec, method: type[Method], again: bool = False) -> Record:
         """Runs `spec` with the class `method`, every time; what a stopped run left in the store is taken up."""
+        with self._registered(method):
+            job = Job(spec, f"bench check {self.method.name}", tuple(method.observers))
+            return execute(job, self._workplaces[again])
+
+    @contextmanager
+    def _registered(self, method: type[Method]) -> Iterator[None]:
         with ExitStack() as stack:
             stack.enter_context(registered("bench.methods", "bench.methods", Method, method))
             stack.enter_context(known_networks())
-            job = Job(spec, f"bench check {self.method.name}", tuple(method.observers))
-            return execute(job, self._workplaces[again])
+            yield
 
     def finished(self, track: Track, target: Target, **how: Any) -> Record:
         """The record of a run (see `run`) that came to its end.

@@ -6,11 +6,12 @@ import inspect
 import json
 import pickle
 import re
+from importlib import import_module
 from pathlib import Path
 from typing import get_args, get_type_hints
 
-import bench
 from bench.checks.method.case import Case, CheckFailed
+from bench.errors import UsageError
 from bench.runner.needs import NEEDS
 from bench.training.hooks import Observer
 from bench.trial.method import Config, Method
@@ -54,7 +55,7 @@ def settings(case: Case) -> str:
         default = getattr(config(), name)
         try:
             typed = Case(case.method, (f"{name}={_text(default)}",), Path()).config
-        except bench.UsageError as error:
+        except UsageError as error:
             raise CheckFailed(f"--set {name}={_text(default)}, its default, is refused: {error}") from None
         if config.model_validate(typed) != config():
             raise CheckFailed(f"--set {name}={_text(default)}, its default, gives {typed[name]!r}. Fix its validator.")
@@ -133,4 +134,10 @@ def _allowed(name: str, package: str) -> bool:
     root, _, rest = name.partition(".")
     if root != "bench" or not rest or name.startswith(package + "."):
         return True
-    return rest in bench.__all__ or any(name == each or name.startswith(each + ".") for each in _PUBLIC_MODULES)
+    return rest in _public_names() or any(name == each or name.startswith(each + ".") for each in _PUBLIC_MODULES)
+
+
+def _public_names() -> list[str]:
+    """What a plugin finds in `bench`: looked up as a plugin does, since the harness itself builds on none of it."""
+    names: list[str] = import_module("bench").__all__
+    return names

@@ -19,9 +19,10 @@ from bench.checks.method import declarations as contract
 from bench.checks.method import other_networks as networks
 from bench.checks.method import resume, runs
 from bench.checks.method.case import Case, CheckFailed, DoesNotApply, network_track
-from bench.runner.jobs import method_class, method_classes, settings_of
+from bench.runner.jobs import settings_of
 from bench.runner.needs import unmet_need
 from bench.trial.method import Method
+from bench.trial.methods import method_class, method_classes
 
 __all__ = ["CHECKS", "CheckResult", "check_class", "check_methods"]
 

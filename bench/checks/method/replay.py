@@ -26,7 +26,8 @@ from bench.journal.codec import encode
 from bench.journal.protocol import Call, Checkpoint, Journal, JournalRefused, Resumable, State
 from bench.measure.network import tensors_sha256
 from bench.records.record import Record, parse_record
-from bench.specs.run import RunSpec, digest
+from bench.specs.digest import digest
+from bench.specs.run import RunSpec
 from bench.specs.target import Target
 from bench.trial.method import Method
 from bench.trial.phases import calls_of

@@ -22,7 +22,7 @@ from bench.checks.record.submission import Doubtful, Refused, Submission
 from bench.checks.record.together import contradictions
 from bench.errors import BenchError, UsageError
 from bench.records.record import Record, parse_record
-from bench.runner.jobs import method_class
+from bench.trial.methods import method_class
 
 __all__ = ["UNCHECKED", "Finding", "check_record", "check_results"]
 

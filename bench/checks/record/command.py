@@ -5,7 +5,9 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from bench.errors import UsageError
-from bench.runner.jobs import Asked, Job, make_plan
+from bench.networks.identity import NetworkIdentity
+from bench.runner.inputs import TrackInputs
+from bench.runner.jobs import Job, RunRequest, make_plan
 
 __all__ = ["jobs_of"]
 
@@ -30,7 +32,7 @@ class _Given:
 
 
 def jobs_of(words: Sequence[str], device: Literal["cpu", "cuda"]) -> list[Job]:
-    """The jobs of the command of a record.
+    """The jobs of the command of a record; their ids say nothing, since no network and no images were looked at.
 
     Args:
         words: `bench run` and its options, with values.
@@ -50,7 +52,7 @@ def jobs_of(words: Sequence[str], device: Literal["cpu", "cuda"]) -> list[Job]:
         raise UsageError(f"--device is {given.last('--device')}, and the record is of {device}.")
     if not all(seed.isdecimal() for seed in given.all("--seed")):
         raise UsageError("--seed is no whole number.")
-    asked = Asked(
+    request = RunRequest(
         methods=given.names("--method"),
         tracks=given.names("--track"),
         targets=tuple(given.all("--target")),
@@ -60,4 +62,4 @@ def jobs_of(words: Sequence[str], device: Literal["cpu", "cuda"]) -> list[Job]:
         device="cpu",  # a GPU need not be here; the record says which it was
         claims=given.names("--claim"),
     )
-    return make_plan(asked)
+    return make_plan(request, lambda _track, _device: TrackInputs(NetworkIdentity(), "", ""))

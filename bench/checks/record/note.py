@@ -8,16 +8,16 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
-from bench.checks.record.rerun import Verdict
+from bench.checks.record.rerun import RerunResult
 from bench.records.evidence import VERIFIED
+from bench.records.hardware import hardware
 from bench.records.record import Record
 from bench.records.store import write_text
-from bench.runner.manifest import hardware
 
 __all__ = ["write_note"]
 
 
-def write_note(record: Record, folder: Path, verdict: Verdict, measured_only: bool) -> str:
+def write_note(record: Record, folder: Path, verdict: RerunResult, measured_only: bool) -> str:
     """Writes the note where the record was run again and is equal.
 
     Args:

@@ -22,61 +22,71 @@ from bench.measure.latency import Latency
 from bench.measure.network import measure, tensors_sha256
 from bench.networks.base import NetworkSpec
 from bench.networks.registry import network as network_named
+from bench.records.hardware import BITS, device_class, machine
 from bench.records.record import Measured, Record
 from bench.records.store import Store
-from bench.runner.jobs import Job, method_class
-from bench.runner.manifest import device_class, hardware
+from bench.runner.inputs import InputsOf, TrackInputs, with_inputs
+from bench.runner.jobs import Job
 from bench.runner.run import Workplace, execute
-from bench.specs.run import RunSpec, source_sha256
+from bench.specs.changes import changed_inputs, inputs_of
+from bench.specs.run import PROTOCOL, RunSpec
 from bench.specs.target import Target
 from bench.specs.track import Track, describe
 from bench.surgery import load_tensors_into, read_network
+from bench.trial.methods import method_class
 
-__all__ = ["Verdict", "load_pruned", "measure_again", "run_again", "spec_of"]
+__all__ = ["RerunResult", "load_pruned", "measure_again", "run_again", "spec_of"]
 
 _STANDARD_ERRORS = 3.0
+_OTHER = "what it is made from is not what it was"
 _IMAGES = 2
 """Test images that may come out otherwise where a stored network is measured on another kind of processor."""
 
 
 @dataclass(frozen=True)
-class Verdict:
+class RerunResult:
     """What came of a verification.
 
     Attributes:
         equal: whether the record holds.
         how: `bitwise`, or `within tolerance` with the reason why bitwise is not asked for.
         first: where the first difference lies, and the two values; None where there is none.
+        changed: what a run is made from and is not what it was: `network source (mine.blocks)`, `images`, ...
     """
 
     equal: bool
     how: str
     first: str | None = None
+    changed: tuple[str, ...] = ()
 
     def words(self) -> str:
         """One sentence for people."""
+        changed = f" Changed since the record: {', '.join(self.changed)}." if self.changed else ""
         if self.equal:
-            return f"equal ({self.how})"
-        return f"different ({self.how}): {self.first}"
+            return f"equal ({self.how}){changed and '.' + changed}"
+        return f"different ({self.how}): {self.first}{changed and '.' + changed}"
 
 
-def spec_of(record: Record) -> RunSpec:
-    """The spec that a record says it was made from, with the method's source as it is now.
+def spec_of(record: Record, inputs: InputsOf) -> RunSpec:
+    """The spec that a record says it was made from, with code, weights and images as they are now.
 
     A record of a GPU that is not here gives a spec for the CPU.
 
     Raises:
-        UsageError: the method is not installed, or a setting or a field of the track does not exist any more.
+        UsageError: method or network are not installed, or a setting or a field of the track does not exist any more.
+        DataError: the images are not here.
     """
     method = method_class(record.method)
     try:
         method.Config.model_validate(record.config)
     except ValidationError as error:
         raise UsageError(f"record {record.run_id}: settings of {record.method}: {describe(error)}") from None
-    return _spec(record, source_sha256(method.__module__))
+    spec = _spec(record)
+    return with_inputs(spec, method, inputs(spec.track, spec.device))
 
 
-def _spec(record: Record, method_sha256: str) -> RunSpec:
+def _spec(record: Record) -> RunSpec:
+    """The same with nothing but what the record says."""
     try:
         track = Track.model_validate(record.track_fields)
     except ValidationError as error:
@@ -89,7 +99,7 @@ def _spec(record: Record, method_sha256: str) -> RunSpec:
     return RunSpec(
         method=record.method,
         config=record.config,
-        method_sha256=method_sha256,
+        method_sha256=str(record.manifest.get("method_sha256")),
         track=track,
         unit=record.budget.unit,
         target=Target.parse(record.target),
@@ -99,7 +109,7 @@ def _spec(record: Record, method_sha256: str) -> RunSpec:
     )
 
 
-def run_again(record: Record, data_folder: Path, report: Callable[[str, float], None]) -> Verdict:
+def run_again(record: Record, data_folder: Path, report: Callable[[str, float], None]) -> RerunResult:
     """Runs a record's spec in a store of its own and compares, from the data to the network.
 
     Raises:
@@ -107,22 +117,27 @@ def run_again(record: Record, data_folder: Path, report: Callable[[str, float], 
     """
     if record.dense is None or record.pruned is None:
         raise UsageError(f"record {record.run_id} is {record.status} and holds no network to compare.")
-    spec = spec_of(record)
     with tempfile.TemporaryDirectory(prefix="bench-verify-") as folder:
+        workplace = Workplace(Store(Path(folder)), data_folder)
+        spec = spec_of(record, workplace.inputs)
+        inputs = tuple(changed_inputs(record.manifest, inputs_of(spec)))
+        if any(not each.startswith(("method source", "harness")) for each in inputs):
+            return RerunResult(False, "it was not run again", _OTHER, inputs)
         job = Job(spec, str(record.manifest.get("command", "")), method_class(spec.method).observers)
-        again = execute(job, Workplace(Store(Path(folder)), data_folder), report)
-    changed = _machine(record, spec) or _run(record, spec)
+        again = execute(job, workplace, report)
+    changed = _machine(record, spec) or _run(record, spec) or _dense(record, again)
     if again.dense is None or again.pruned is None:
-        return Verdict(False, changed or "bitwise", f"now the run is {again.status}: {(again.error or '')[-300:]}")
+        why = f"now the run is {again.status}: {(again.error or '')[-300:]}"
+        return RerunResult(False, changed or "bitwise", why, inputs)
     differences = _bitwise(record, again) if not changed else _tolerant(record, again)
     first = next(differences, None)
-    if record.run_id != spec.run_id and not changed:
+    if record.schema_version > 1 and record.run_id != spec.run_id and not changed:
         identity = f"run_id: the record says {record.run_id}, but its method, settings, track, target and seed give "
         first = f"{identity}{spec.run_id}" + (f"; then {first}" if first else "")
-    return Verdict(first is None, f"within tolerance, since {changed}" if changed else "bitwise", first)
+    return RerunResult(first is None, f"within tolerance, since {changed}" if changed else "bitwise", first, inputs)
 
 
-def measure_again(record: Record, network: Path, data_folder: Path) -> Verdict:
+def measure_again(record: Record, network: Path, data_folder: Path) -> RerunResult:
     """Loads the stored network of a record, without the plugin that made it, and measures it.
 
     Raises:
@@ -130,12 +145,15 @@ def measure_again(record: Record, network: Path, data_folder: Path) -> Verdict:
     """
     if record.pruned is None:
         raise UsageError(f"record {record.run_id} is {record.status} and holds no network to measure.")
-    spec = _spec(record, str(record.manifest.get("method_sha256")))
-    data = Workplace(Store(network.parent), data_folder).data(spec)
+    spec, workplace = _spec(record), Workplace(Store(network.parent), data_folder)
+    data, now = workplace.data(spec), workplace.inputs(spec.track, spec.device)
+    inputs = tuple(changed_inputs(record.manifest, _measured_inputs(now), method=False))
+    if any(not each.startswith("harness") for each in inputs):
+        return RerunResult(False, "it was not measured", _OTHER, inputs)
     wanted = {"network": spec.track.network, "shape": list(data.shape), "classes": data.classes}
     found, sha256 = load_pruned(network, wanted, spec.track.root)
     if sha256 != record.pruned.weights_sha256:
-        return Verdict(
+        return RerunResult(
             False, "bitwise", f"weights: the stored network is {sha256}, the record says {record.pruned.weights_sha256}"
         )
     found = found.to(data.device)
@@ -148,7 +166,7 @@ def measure_again(record: Record, network: Path, data_folder: Path) -> Verdict:
         first = next(_same_images("pruned", record.pruned, again, made_on_gpu), None)
     if not changed and first is None:
         first = next(_accuracies("pruned", record.pruned, again, exact=True), None)
-    return Verdict(first is None, f"within tolerance, since {changed}" if changed else "bitwise", first)
+    return RerunResult(first is None, f"within tolerance, since {changed}" if changed else "bitwise", first)
 
 
 def load_pruned(path: Path, wanted: Mapping[str, Any] | None = None, root: Path | None = None) -> tuple[nn.Module, str]:
@@ -183,8 +201,10 @@ def _machine(record: Record, spec: RunSpec) -> str | None:
     """What is another machine here than the record's, so that bits may differ; None where nothing is."""
     if spec.device != "cpu" or record.manifest.get("device") != "cpu":
         return "it ran on a GPU"
-    then, now = _fields(record, "hardware"), hardware()
-    for key in ("processor", "cpu_capability", "system"):
+    then, now = machine(record.manifest), machine()
+    if record.schema_version == 1:  # which said less of it
+        now = {name: value for name, value in now.items() if name in then}
+    for key in dict.fromkeys((*BITS, *sorted({*then, *now}))):
         if then.get(key) != now.get(key):
             return f"{key} was {str(then.get(key))[:100]!r} and is {now.get(key)!r} here"
     version = _fields(record, "libraries").get("torch")
@@ -197,9 +217,32 @@ def _run(record: Record, spec: RunSpec) -> str | None:
     """Why a second run may differ from the first one on the same machine; None where it may not."""
     if record.budget.unit == "device_seconds":
         return "its budget is one of time"
+    if record.schema_version == 1:
+        return "it is of schema 1, which does not say what source its network had"
     if record.manifest.get("method_sha256") != spec.method_sha256:
         return "the method's source has changed since"
+    if record.manifest.get("protocol") != spec.protocol:
+        return "the harness has changed since"
     return None
+
+
+def _dense(record: Record, again: Record) -> str | None:
+    """Whether the two began with dense networks that were trained on different machines; None where they did not."""
+    then, now = (each.manifest.get("dense_machines") for each in (record, again))
+    if then == now or record.manifest.get("dense_sha256") == again.manifest.get("dense_sha256"):
+        return None
+    return "its dense network was trained on another machine, and is not committed"
+
+
+def _measured_inputs(now: TrackInputs) -> dict[str, Any]:
+    """What a stored network's accuracy depends on, as `changed_inputs` takes it; given weights are trained over."""
+    return {
+        "protocol": PROTOCOL,
+        "network_sha256": now.network.source.sha256,
+        "data_sha256": now.data_sha256,
+        "data_fingerprint": now.data_fingerprint,
+        "sources": {"network": now.network.source.lines()},
+    }
 
 
 def _fields(record: Record, name: str) -> dict[str, Any]:

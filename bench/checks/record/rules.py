@@ -8,8 +8,7 @@ import base64
 import binascii
 import re
 import shlex
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Mapping
 from itertools import pairwise
 from math import isclose
 from pathlib import Path
@@ -20,11 +19,13 @@ from pydantic import ValidationError
 from bench.checks.record.rebuild import groups_of
 from bench.checks.record.submission import Doubtful, Refused, Submission
 from bench.errors import UsageError
-from bench.records.record import Layer
+from bench.records.record import Layer, results_sha256
+from bench.runner.dense import dense_key
 from bench.runner.record_builder import budget_amount, ratios_of, status_of
 from bench.specs.budget import FORWARD, TRAINING
-from bench.specs.run import source_sha256
-from bench.specs.track import describe
+from bench.specs.changes import flat
+from bench.specs.code import source_sha256
+from bench.specs.track import deciding_fields, describe
 
 __all__ = ["CHECKS"]
 
@@ -53,18 +54,25 @@ def _method(it: Submission) -> str:
     try:
         config = it.method.Config.model_validate(record.config).model_dump(mode="json")
     except ValidationError as error:
+        if record.schema_version == 1:
+            raise Doubtful(f"config is of an earlier version of {record.method}: {describe(error)}") from None
         raise Refused(f"config: {describe(error)}") from None
+    if record.schema_version == 1 and record.config != config:
+        raise Doubtful(f"config is of an earlier version of {record.method}")
     _equal("config", record.config, config)
+    if record.schema_version == 1:
+        return "settings hold; its source was hashed otherwise then"
     same = source_sha256(it.method.__module__) == record.manifest.get("method_sha256")
     return "settings hold" + ("" if same else "; its source has changed since")
 
 
 def _run_id(it: Submission) -> str:
     record = it.record
-    _equal("run_id", record.run_id, it.spec.run_id)
+    _equal("run_id", record.run_id, it.run_id)
+    more = "network, images, " if record.schema_version > 1 else ""
     if it.path.name == "record.json" and it.path.resolve().parent.name != record.run_id:
         raise Refused(f"run_id is {record.run_id}, and the folder is {it.path.resolve().parent.name}. Name it after it")
-    return "the hash over method, settings, track, target, seed and device"
+    return f"the hash over method, {more}settings, track, target, seed and device"
 
 
 def _manifest(it: Submission) -> str:
@@ -76,6 +84,9 @@ def _manifest(it: Submission) -> str:
     if (manifest.get("device") == "cpu") != (manifest.get("device_class") == "cpu"):
         raise Refused(f"manifest.device is {manifest.get('device')!r}, device_class {manifest.get('device_class')!r}")
     hashes = {"method_sha256": manifest.get("method_sha256"), "data_fingerprint": manifest.get("data_fingerprint")}
+    if it.record.schema_version > 1:
+        hashes |= {name: manifest.get(name) for name in ("network_sha256", "data_sha256")}
+        _equal("manifest.dense_key", manifest.get("dense_key"), dense_key(it.spec))
     hashes |= {"dense.weights_sha256": it.dense.weights_sha256, "pruned.weights_sha256": it.pruned.weights_sha256}
     for name, value in hashes.items():
         if not (isinstance(value, str) and _SHA256.fullmatch(value)):
@@ -86,6 +97,13 @@ def _manifest(it: Submission) -> str:
     return f"{manifest['version']} at {manifest['git_commit'][:12]}" + (
         ", with changes that were not committed" if manifest.get("git_dirty") else ""
     )
+
+
+def _results(it: Submission) -> str:
+    if it.record.schema_version == 1:
+        return "schema 1 has no hash over them"
+    _equal("results_sha256", it.record.results_sha256, results_sha256(it.record))
+    return f"as they were written, {str(it.record.results_sha256)[:12]}"
 
 
 def _command(it: Submission) -> str:
@@ -106,14 +124,17 @@ def _command(it: Submission) -> str:
         raise Refused(f"manifest.command {command!r} makes {len(jobs)} runs, and a record is one")
     meant, said = jobs[0].spec, it.spec
     for name in ("method", "config", "target", "seed", "unit"):
+        if name == "config" and it.record.schema_version == 1 and set(meant.config) != set(said.config):
+            raise Doubtful(f"{said.method} has other settings since: {', '.join({*meant.config} ^ {*said.config})}")
         if getattr(meant, name) != getattr(said, name):
             raise Refused(
                 f"manifest.command gives {name} {getattr(meant, name)}, and the record says {getattr(said, name)}"
             )
     if meant.track.name != said.track.name:
         raise Refused(f"manifest.command runs on track {meant.track.name}, and the record is of {said.track.name}")
-    if replace(said, track=meant.track).run_id != said.run_id:
-        fields = ", ".join(_changed(said.track.model_dump(mode="json"), meant.track.model_dump(mode="json")))
+    old, new = (flat(deciding_fields(track.model_dump(mode="json"))) for track in (said.track, meant.track))
+    if changed := [name for name in sorted({*old, *new}) if old.get(name) != new.get(name)]:
+        fields = ", ".join(changed)
         return f"the same run, but the track's file says otherwise today ({fields}): it is not compared with newer runs"
     return "gives the same run"
 
@@ -307,6 +328,7 @@ CHECKS: Mapping[str, Callable[[Submission], str]] = {
     "method": _method,
     "run id": _run_id,
     "manifest": _manifest,
+    "results": _results,
     "command": _command,
     "data": _data,
     "accuracy": _accuracy,
@@ -337,12 +359,3 @@ def _bounded(name: str, found: float, low: float, high: float) -> None:
 
 def _short(value: Any) -> str:
     return repr(value) if len(repr(value)) <= 160 else repr(value)[:157] + "..."
-
-
-def _changed(then: dict[str, Any], now: dict[str, Any], prefix: str = "") -> Iterator[str]:
-    for name in then.keys() | now.keys():
-        old, new = then.get(name), now.get(name)
-        if isinstance(old, dict) and isinstance(new, dict):
-            yield from _changed(old, new, f"{prefix}{name}.")
-        elif old != new:
-            yield f"{prefix}{name}"

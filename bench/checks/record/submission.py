@@ -10,11 +10,12 @@ from pydantic import ValidationError
 from bench.checks.record.fingerprints import KnownData, known_data
 from bench.checks.record.rebuild import Built, Design, groups_of, rebuild
 from bench.records.record import Measured, Record
-from bench.runner.jobs import method_class
 from bench.specs.run import RunSpec
+from bench.specs.schema1 import run_id_of_schema_1
 from bench.specs.target import Target
 from bench.specs.track import Track, describe
 from bench.trial.method import Method
+from bench.trial.methods import method_class
 
 __all__ = ["Doubtful", "Refused", "Submission"]
 
@@ -62,6 +63,7 @@ class Submission:
         if device not in ("cpu", "cuda"):
             raise Refused(f"manifest.device is {device!r}, not cpu or cuda")
         kind: Literal["cpu", "cuda"] = "cpu" if device == "cpu" else "cuda"
+        weights, protocol = manifest.get("weights_sha256"), manifest.get("protocol")
         return RunSpec(
             method=self.record.method,
             config=self.record.config,
@@ -72,7 +74,22 @@ class Submission:
             seed=self.record.seed,
             device=kind,
             device_class=str(manifest.get("device_class")),
+            network_sha256=str(manifest.get("network_sha256")),
+            weights_sha256=None if weights is None else str(weights),
+            data_sha256=str(manifest.get("data_sha256")),
+            protocol=protocol if type(protocol) is int else 0,
+            data_fingerprint=str(manifest.get("data_fingerprint")),
         )
+
+    @property
+    def run_id(self) -> str:
+        """The id that the record must have, by the rules of its schema."""
+        if self.record.schema_version > 1:
+            return self.spec.run_id
+        own = ("method", "config", "track", "track_fields", "target", "seed")
+        fields = {name: getattr(self.record, name) for name in own}
+        manifest = {name: self.record.manifest.get(name) for name in ("method_sha256", "precision", "device_class")}
+        return run_id_of_schema_1({**fields, **manifest, "unit": self.record.budget.unit})
 
     @cached_property
     def design(self) -> Design:

@@ -16,7 +16,7 @@
     for (const name of Object.keys(figure.layout).filter((each) => /^[xy]axis\d*$/.test(each))) {
       figure.layout[name] = { gridcolor: line, linecolor: line, zeroline: false, automargin: true, ...figure.layout[name] };
     }
-    if (narrow && figure.layout.legend) {
+    if (narrow && figure.layout.legend && figure.layout.meta !== "legend on top") {
       figure.layout.legend = { orientation: "h", y: -0.3, yanchor: "top", font: { size: 10 } };
     }
     Plotly.react(element, figure.data, figure.layout, { responsive: true, displaylogo: false, displayModeBar: false });

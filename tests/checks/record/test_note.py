@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from bench.checks.record.note import write_note
-from bench.checks.record.rerun import Verdict
+from bench.checks.record.rerun import RerunResult
 from bench.records.evidence import VERIFIED, Evidence, evidence_below
 from bench.records.record import parse_record
 
@@ -17,13 +17,13 @@ def test_a_badge_takes_a_second_run_on_another_machine(tmp_path: Path) -> None:
     folder = tmp_path / record.run_id
     folder.mkdir()
     (folder / "network.safetensors").touch()
-    assert write_note(record, folder, Verdict(False, "bitwise", "widths"), False) == "no note: it is not equal"
-    assert write_note(record, folder, Verdict(True, "bitwise"), True) == "no note: only its network was measured"
+    assert write_note(record, folder, RerunResult(False, "bitwise", "widths"), False) == "no note: it is not equal"
+    assert write_note(record, folder, RerunResult(True, "bitwise"), True) == "no note: only its network was measured"
     assert evidence_below(tmp_path) == {record.run_id: Evidence(network=True, verified=False)}
     elsewhere = record.model_copy(
         update={"manifest": {**record.manifest, "hardware": {**record.manifest["hardware"], "processor": "another"}}}
     )
-    said = write_note(elsewhere, folder, Verdict(True, "within tolerance"), False)
+    said = write_note(elsewhere, folder, RerunResult(True, "within tolerance"), False)
     assert said == f"noted in {folder / VERIFIED}"
     assert json.loads((folder / VERIFIED).read_text())["run_id"] == record.run_id
     assert evidence_below(tmp_path) == {record.run_id: Evidence(network=True, verified=True)}

@@ -5,12 +5,14 @@ from typing import Any
 
 import pytest
 
+from bench.leaderboard.board.agent_gain import _AGENTS_OWN
 from bench.leaderboard.board.comparable import digest
 from bench.leaderboard.board.comparison import AgentGain
 from bench.leaderboard.board.summary import summarise
 from bench.leaderboard.pages.ranking_columns import ranking_tables
 from bench.leaderboard.pages.sentences import leads
 from bench.records.record import Record
+from bench.rl import DDPGSettings
 
 MakeRecord = Callable[..., Record]
 NOISE = (0.002, -0.001, 0.0, 0.001, -0.002)
@@ -90,3 +92,7 @@ def test_few_seeds_give_a_difference_without_an_interval(make_record: MakeRecord
 def test_methods_without_an_agent_are_not_asked(make_record: MakeRecord) -> None:
     records = runs(make_record, "l1", {}, 0.9) + runs(make_record, "random-search", {"agent": "uniform"}, 0.9)
     assert found(records) == []
+
+
+def test_the_settings_that_are_an_agents_own_are_those_of_the_agent() -> None:
+    assert {"agent", *DDPGSettings.model_fields} == _AGENTS_OWN

@@ -186,7 +186,7 @@ def test_the_columns_of_a_row(make_record: MakeRecord) -> None:
         "latency, batch 1": "2 → 1 ms (2.00×)",
         "latency, batch 64": "12 → 6 ms (2.00×)",
         "spent": "90 %",
-        "evidence": "no network kept: accuracy cannot be measured again",
+        "evidence": "no network: unproven",
     }
 
 

@@ -330,7 +330,7 @@ def test_the_command_fails_when_there_is_nothing_to_compare(
 
 @pytest.mark.parametrize("side", ["base", "head"])
 @pytest.mark.parametrize(
-    ("content", "said"), [("{", "run-x/record.json"), ('{"schema": 2}', "schema 2, but this version")]
+    ("content", "said"), [("{", "run-x/record.json"), ('{"schema": 3}', "schema 3, but this version")]
 )
 def test_a_record_that_cannot_be_read_fails(
     run: Make, tmp_path: Path, capsys: pytest.CaptureFixture[str], side: str, content: str, said: str

@@ -121,8 +121,8 @@ def test_the_overview_says_what_is_known(records: dict[str, Record]) -> None:
     assert plan.sections[0].anchor == "findings"
     (table,) = [b for b in every(plan) if isinstance(b, TableBlock) and b.caption == "findings"]
     (row,) = table.rows
-    assert "At macs=0.5: a is better than b" in row.cells[2].text
-    assert "At macs=0.25: a is better than b" in row.cells[2].text
+    assert "At macs=0.5: a is better than b" in row.cells[1].text
+    assert "At macs=0.25: a is better than b" in row.cells[1].text
     empty = overview_plan(summarise([]))
     assert any(isinstance(block, Text) and "no records yet" in block.text for block in empty.intro)
 
@@ -157,3 +157,32 @@ def test_a_run_that_measured_nothing_has_a_page_all_the_same(make_record: MakeRe
     )
     context = run_context(bare, has_track_page=False)
     assert (context["results"], context["training"], context["logged"], context["command"]) == ("", None, None, "")
+
+
+def test_accuracy_over_budget_where_rows_were_run_at_several(make_record: MakeRecord) -> None:
+    """Tables of two budgets are apart, and one plot joins the rows that both have."""
+    runs = {
+        f"{method}-{amount}-{seed}": make_record(
+            method=method,
+            run_id=f"{method}-{amount}-{seed}",
+            seed=seed,
+            top1=top1 + 0.01 * seed,
+            budget={"amount": amount, "unit": "dense_epochs", "dense_epoch_macs": 1000},
+            track_fields={"network": "lenet5", "budget": {"dense_epochs": amount}},
+        )
+        for method, points in (("a", ((10.0, 0.7), (30.0, 0.8))), ("b", ((10.0, 0.6),)))
+        for amount, top1 in points
+        for seed in range(3)
+    }
+    (track,) = summarise(runs.values()).tracks
+    assert len(track.tables) == 2
+    plan = track_plan(track, (), runs)
+    (section,) = [section for section in plan.sections if section.anchor == "over-budget"]
+    (block,) = section.blocks
+    assert isinstance(block, Plot)
+    (trace,) = block.figure["data"]
+    assert trace["name"] == "a, macs=0.5"
+    assert (trace["x"], trace["y"]) == ([10.0, 30.0], [pytest.approx(71), pytest.approx(81)])
+    alone = {name: run for name, run in runs.items() if run.budget.amount == 10}
+    (track,) = summarise(alone.values()).tracks
+    assert not [section for section in track_plan(track, (), alone).sections if section.anchor == "over-budget"]

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from bench.leaderboard.pages.site import write_leaderboard
-from bench.leaderboard.verdicts.verdict_columns import COLUMNS
+from bench.leaderboard.pages.verdict_columns import COLUMNS
 from bench.leaderboard.verdicts.verdicts import ClaimVerdict, as_json, verdicts
 from bench.records.record import Record
 from bench.specs.claim import Claim

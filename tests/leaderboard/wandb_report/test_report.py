@@ -106,7 +106,7 @@ def test_it_says_what_the_page_says(records: list[Record]) -> None:
 
 
 def test_panels_show_the_runs_that_a_table_compares_by_names_that_the_tracker_logs(records: list[Record]) -> None:
-    from bench.tracking.tracker import run_config, run_summary
+    from bench.tracking.values import run_config, run_summary
 
     grids = [block for block in every(blocks(records)) if isinstance(block, wr.PanelGrid)]
     (first, *_), (last, *_) = grids, grids[::-1]
@@ -119,7 +119,7 @@ def test_panels_show_the_runs_that_a_table_compares_by_names_that_the_tracker_lo
     asked = set(re.findall(r'"summary:([^"]+)"', sent))
     for bars in re.findall(r'"Bar Chart","config":{[^}]*"metrics":(\[[^]]*\])', sent):
         asked |= set(json.loads(bars))
-    assert {"macs", "pruned_top1_test", "ratio_macs", "latency_ms_b1", "finetune_device_seconds"} <= asked
+    assert {"macs", "pruned_top1_test", "ratio_macs", "latency_ms_b1", "phase/finetune/device_seconds"} <= asked
     assert asked <= set(summary)
     assert {"track", "kind", "budget_unit", "device_class", "method", "target"} <= set(config)
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.text import json_ascii, one_line, plain
+from bench.records.text import json_ascii, one_line, plain
 
 
 def test_what_acts_is_written_as_an_escape_and_what_is_seen_stays() -> None:

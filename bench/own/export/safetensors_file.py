@@ -5,7 +5,7 @@ from pathlib import Path
 
 from safetensors.torch import save_file
 
-from bench.export.load import Stored
+from bench.own.export.load import Stored
 from bench.records.store import write_atomically
 
 __all__ = ["export_safetensors"]

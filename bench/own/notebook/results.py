@@ -6,7 +6,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.notebook.shown import html_table, records_html
+from bench.own.notebook.shown import html_table, records_html
 from bench.records.record import Point, Record
 from bench.records.rows import record_row
 
@@ -41,7 +41,7 @@ class Result:
         """
         import copy
 
-        from bench.export.load import load
+        from bench.own.export.load import load
 
         return load(self.record, copy.deepcopy(self.into) if self.into is not None else None, self.store)
 
@@ -62,7 +62,7 @@ class Result:
             The file.
         """
         from bench.errors import unknown_name
-        from bench.export.load import stored
+        from bench.own.export.load import stored
 
         if to not in ("onnx", "safetensors"):
             raise unknown_name("format", to, ["onnx", "safetensors"])
@@ -70,11 +70,11 @@ class Result:
             raise unknown_name("normalisation", normalisation, ["graph", "metadata"])
         found, out = stored(self.record, self.store), Path(path or f"{self.record.run_id}.{to}")
         if to == "safetensors":
-            from bench.export.safetensors_file import export_safetensors
+            from bench.own.export.safetensors_file import export_safetensors
 
             export_safetensors(found, out)
         else:
-            from bench.export.onnx_file import export_onnx
+            from bench.own.export.onnx_file import export_onnx
 
             export_onnx(found, out, normalisation, timed=False)  # type: ignore[arg-type]
         return out

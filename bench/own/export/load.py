@@ -115,7 +115,7 @@ def stored(run: "str | Path | Record", store: "str | Path" = "runs") -> Stored:
 def load(run: "str | Path | Record", into: nn.Module | None = None, store: "str | Path" = "runs") -> nn.Module:
     """The pruned network of a run, in evaluation mode on the CPU.
 
-    Its images must be normalised as `mean` and `std` of the file say (`bench.export.load.stored`).
+    Its images must be normalised as `mean` and `std` of the file say (`bench.own.export.load.stored`).
 
     Args:
         run: a run id or the beginning of one, the path of a run's folder, record or network, or a record.

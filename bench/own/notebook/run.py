@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.errors import UsageError
-from bench.notebook.images import source_of
-from bench.notebook.progress import LiveLine
-from bench.notebook.results import Comparison, GroupList, Records, Result
+from bench.own.notebook.images import source_of
+from bench.own.notebook.progress import LiveLine
+from bench.own.notebook.results import Comparison, GroupList, Records, Result
 
 if TYPE_CHECKING:
     from torch import nn
@@ -105,7 +105,7 @@ def compare(
 
     from bench.errors import BenchError
     from bench.records.store import Store
-    from bench.runner.jobs import Asked, plan, resolve_device
+    from bench.runner.jobs import RunRequest, plan, resolve_device
     from bench.runner.run import Workplace
     from bench.runner.suite import check, run_suite
     from bench.runner.workers import Inline
@@ -114,7 +114,7 @@ def compare(
         raise UsageError(f"network is a {type(network).__name__}: give a torch.nn.Module.")
     root = Path(store)
     path = _track_file(network, source_of(train, test), size, root, resolve_device(device))
-    asked = Asked(
+    request = RunRequest(
         methods=tuple(methods),
         tracks=(str(path),),
         targets=(target,),
@@ -123,8 +123,8 @@ def compare(
         budget=budget,
         device=resolve_device(device),
     )
-    made = plan(asked)
     workplace = Workplace(Store(root), root)
+    made = plan(request, workplace.inputs)
     check(made.jobs, workplace)
     line, found, missing = LiveLine(progress), {}, []
     try:

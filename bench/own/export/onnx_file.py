@@ -20,8 +20,8 @@ from torch import Tensor, nn
 
 from bench.data.splits import Normaliser
 from bench.errors import UsageError
-from bench.export.load import Stored
 from bench.measure.latency import Latency, measure_latency
+from bench.own.export.load import Stored
 from bench.records.store import write_atomically
 from bench.seeding import generator
 from bench.surgery.architecture import load_tensors_into

@@ -14,9 +14,9 @@ import torch
 from torch import nn
 
 from bench.errors import UsageError
-from bench.export.load import Stored
-from bench.export.onnx_file import onnx_module
 from bench.measure.latency import Latency, measure_latency
+from bench.own.export.load import Stored
+from bench.own.export.onnx_file import onnx_module
 from bench.surgery.architecture import load_tensors_into
 
 __all__ = ["Timed", "time_in_turns", "wait_for_quiet"]

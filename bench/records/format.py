@@ -1,0 +1,20 @@
+"""Numbers of a record as people read them, the same in a terminal and on a page. Tables and columns are elsewhere."""
+
+from bench.records.record import Record
+
+__all__ = ["quantity", "spent_text"]
+
+
+def quantity(value: float) -> str:
+    """A count in three or four digits with its prefix: 2293000 is `2.293 M`."""
+    for factor, prefix in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if value >= factor:
+            return f"{value / factor:.4g} {prefix}"
+    return f"{value:.4g}"
+
+
+def spent_text(record: Record) -> str:
+    """What was spent of the budget, in its unit."""
+    unit = "ep" if record.budget.unit == "dense_epochs" else "s"
+    spent = record.spent
+    return "-" if spent is None else f"{spent:.4g} of {record.budget.amount:g} {unit}"
