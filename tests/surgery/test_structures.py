@@ -1,4 +1,4 @@
-"""Structures that people prune: each goes in the units that it allows, as masking does, in both modes, at exact cost."""
+"""Structures that people prune: each goes in the units that it allows, as masking does in both modes, at exact cost."""
 
 import copy
 
