@@ -32,5 +32,5 @@ class OLMPReleased(OLMP):
 
     name = "olmp-released"
     reference = "Li et al. 2018, released code"
-    Config = OLMPReleasedConfig  # type: ignore[assignment]
+    Config = OLMPReleasedConfig
     released = True
