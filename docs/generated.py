@@ -60,7 +60,7 @@ def api_page() -> str:
 
     parts = ["# Python", "", "What a plugin, a script or a notebook needs: `from bench import ...`.", ""]
     for name in sorted(bench.__all__):
-        parts += [f"::: {bench._HOME[name]}.{name}", ""]
+        parts += [f"::: {bench._HOME.get(name, 'bench')}.{name}", ""]
     return "\n".join(parts)
 
 

@@ -5,6 +5,7 @@ trains on a schedule of its own, and the difference would be that schedule's.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from bench.leaderboard.board.comparable import digest
@@ -38,7 +39,13 @@ def agent_gains(groups: Sequence[RunGroup], compared: Mapping[str, Compared]) ->
             continue
         same = [each for each in by_lot if _search(each[1]) == _search(member)]
         counterpart = max(same, key=lambda each: len(_shared(each[1], member)), default=None)
-        found.append(_gain(shown, member, counterpart, compared.get(member.row.target)))
+        gain = _gain(shown, member, counterpart, compared.get(member.row.target))
+        said = [
+            record.search.winner_in_warmup
+            for record in member.records
+            if record.search and record.search.winner_in_warmup is not None
+        ]
+        found.append(replace(gain, searched=len(said), from_warm_up=sum(said)))
     return tuple(found)
 
 

@@ -200,6 +200,8 @@ class AgentGain:
         p: of the moderated test, not corrected: one planned comparison.
         seeds: of each.
         identical: seeds on which agent and lot ended in the same network, bit by bit.
+        searched, from_warm_up: runs whose records say which of their networks was kept, and those of them that kept
+            one from before the agent had learnt anything.
     """
 
     target: str
@@ -210,6 +212,8 @@ class AgentGain:
     p: float | None
     seeds: tuple[int, int]
     identical: int
+    searched: int = 0
+    from_warm_up: int = 0
 
 
 @dataclass(frozen=True)

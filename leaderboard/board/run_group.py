@@ -45,7 +45,7 @@ class RunGroup:
     @property
     def tries(self) -> int | None:
         """How many settings were tried on validation before these were kept; None where a record does not say."""
-        known: list[int | None] = [getattr(record, "tries", None) for record in self.records]
+        known = [record.tries for record in self.records]
         return None if None in known else max((tries for tries in known if tries is not None), default=None)
 
     @cached_property

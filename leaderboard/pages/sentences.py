@@ -167,6 +167,9 @@ def _search_sentences(table: Table) -> list[str]:
         runs = sum(gain.identical for gain in same)
         of = sum(min(gain.seeds) for gain in gains if gain.counterpart)
         sentences.append(f"In {runs} of {of} pairs of runs agent and lot ended in the same network, bit by bit.")
+    searched, early = (sum(values) for values in zip(*((g.searched, g.from_warm_up) for g in gains), strict=True))
+    if early:
+        sentences.append(f"{early} of {searched} guided searches kept a network from before their agent had learnt.")
     return sentences
 
 

@@ -8,11 +8,11 @@ from safetensors.torch import save_file
 from torch import nn
 
 from bench.errors import UsageError
-from bench.imported import imported, is_import
 from bench.networks.base import NetworkSpec
 from bench.networks.own import OwnNetwork
 from bench.networks.registry import network
 from bench.networks.weights import load_weights
+from bench.plugins.imported import imported, is_import
 
 SPEC = NetworkSpec(3, (6, 8), 4)
 FILE = """

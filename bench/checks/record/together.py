@@ -1,11 +1,12 @@
 """What several records say against each other: a run under another seed's name, or a copy of one under another's.
 
-One dense network belongs to one seed, and one pruned network to one seed; a run that was copied has the original's
-device time to the last digit. A run that was moved to another seed alone, with all others of that seed, agrees with
-everything here: only `bench verify` finds that.
+One dense network belongs to one seed, and one pruned network to one seed; the same recipe and seed on the same kind of
+CPU gives one dense network, whatever is pruned from it; a run that was copied has the original's device time to the
+last digit. Runs that were moved to another seed all together agree with everything here: `bench verify` finds that.
 """
 
-from collections import defaultdict
+import json
+from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterable, Iterator
 from typing import TypeVar
 
@@ -33,6 +34,15 @@ def contradictions(records: Iterable[Record]) -> Iterator[tuple[str, str]]:
                         f"{what} is the same at seeds {', '.join(map(str, seeds))} (beside {names[:300]}): one of them "
                         "has another seed's result",
                     )
+    for group in _grouped((_recipe(record), record) for record in found):
+        usual, _ = Counter(_dense(record) for record in group).most_common(1)[0]
+        for record in group:
+            if _dense(record) != usual:
+                yield (
+                    record.run_id,
+                    f"manifest.dense_sha256 is {_dense(record)}, and the other runs of this recipe, seed and kind of "
+                    f"CPU began with {usual}",
+                )
     for group in _grouped(((_network(record), _seconds(record)), record) for record in found if _network(record)):
         names = ", ".join(record.run_id for record in group)
         for record in group:
@@ -53,6 +63,22 @@ def _grouped(pairs: Iterable[tuple[K | None, Record]]) -> Iterator[list[Record]]
 def _dense(record: Record) -> str | None:
     found = record.manifest.get("dense_sha256")
     return found if isinstance(found, str) else None
+
+
+def _recipe(record: Record) -> str | None:
+    """What decides a dense network that a CPU trains, bit by bit; None for a GPU's, and one that was handed over."""
+    manifest, fields = record.manifest, record.track_fields
+    if manifest.get("device") != "cpu" or manifest.get("weights_sha256") or fields.get("weights"):
+        return None
+    libraries = manifest.get("libraries")
+    parts = [
+        manifest.get("dense_machines") or manifest.get("hardware"),
+        libraries.get("torch") if isinstance(libraries, dict) else None,
+        *(manifest.get(name) for name in ("dense_key", "threads", "precision", "protocol", "network_sha256")),
+        *(fields.get(name) for name in ("dataset", "network", "validation", "dense")),
+        record.seed,
+    ]
+    return json.dumps(parts, sort_keys=True, default=str)
 
 
 def _network(record: Record) -> str | None:

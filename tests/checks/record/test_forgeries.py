@@ -121,6 +121,28 @@ def test_a_seed_s_result_under_another_seed_is_refused(tmp_path: Path, capsys: p
     assert "one of them has another seed's result" in said
 
 
+def test_a_seed_s_result_with_a_made_up_dense_network_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Seed 1's name, and a dense network that nobody has seen: the other runs of seed 1 began with another."""
+
+    def change(fields: Fields) -> None:
+        fields["seed"] = 1
+        fields["manifest"]["command"] = fields["manifest"]["command"].replace("--seed 0", "--seed 1")
+        fields["manifest"]["dense_sha256"] = fields["dense"]["weights_sha256"] = "12" * 32
+        fields["pruned"]["weights_sha256"] = "34" * 32
+
+    path = forged(tmp_path, HBFP, change)
+    hardware = json.loads((source_of("l1-digits-lenet5-macs0.5-s1") / "record.json").read_bytes())["manifest"][
+        "hardware"
+    ]
+    fields = json.loads(path.read_bytes())
+    fields["manifest"]["hardware"] = hardware
+    path.write_text(json.dumps(fields))
+    assert check_results("all", [path], None) == 1
+    assert "the other runs of this recipe, seed and kind of CPU began with" in capsys.readouterr().out
+
+
 def test_a_relabelled_method_has_no_such_source_in_its_commit(tmp_path: Path) -> None:
     def change(fields: Fields) -> None:
         fields["method"] = "l1"

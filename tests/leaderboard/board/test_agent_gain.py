@@ -96,3 +96,18 @@ def test_methods_without_an_agent_are_not_asked(make_record: MakeRecord) -> None
 
 def test_the_settings_that_are_an_agents_own_are_those_of_the_agent() -> None:
     assert {"agent", *DDPGSettings.model_fields} == _AGENTS_OWN
+
+
+def test_networks_from_before_the_agent_had_learnt_are_counted(make_record: MakeRecord) -> None:
+    records = [
+        make_record(
+            method="cluster-rl",
+            run_id=f"cluster-rl-{seed}",
+            config={"agent": "ddpg"},
+            seed=seed,
+            search=None if early is None else {"episodes": 10, "winner_in_warmup": early},
+        )
+        for seed, early in enumerate((True, True, False, None))
+    ]
+    (gain,) = found(records)
+    assert (gain.searched, gain.from_warm_up) == (3, 2)

@@ -7,7 +7,6 @@ import pytest
 
 from bench.leaderboard.board.board import Table
 from bench.leaderboard.board.comparison import PairTest
-from bench.leaderboard.board.run_group import RunGroup
 from bench.leaderboard.board.summary import summarise
 from bench.leaderboard.pages.columns import columns
 from bench.leaderboard.pages.ranking_columns import ranking_tables
@@ -124,17 +123,18 @@ def test_rows_with_three_seeds_do_not_erase_what_five_show(make_record: MakeReco
     assert levels == {0.04, 0.01}
 
 
-def test_more_tries_than_the_rivals_are_listed_and_not_ranked(
-    make_record: MakeRecord, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    records = [run for i, name in enumerate(("a", "b", "c")) for run in runs(make_record, name, less(0.02 * i))]
-    monkeypatch.setattr(
-        RunGroup, "tries", property(lambda group: {"a": 200, "b": 3, "c": 3, "random": 1}[group.row.method])
-    )
-    table = table_of(records + runs(make_record, "random", less(0.1), control=True))
+def test_more_tries_than_the_rivals_are_listed_and_not_ranked(make_record: MakeRecord) -> None:
+    records = [
+        *runs(make_record, "a", NOISE, tries=200),
+        *runs(make_record, "b", less(0.02), tries=3),
+        *runs(make_record, "c", less(0.04), tries=3),
+        *runs(make_record, "random", less(0.1), control=True),
+    ]
+    table = table_of(records)
     assert ranks(table) == {"a": "listed", "b": "1", "c": "2", "random": "control"}
     (missing,) = table.ranking.targets[0].not_compared
     assert missing.reason == "its settings were chosen among 200, its rivals' among 3: listed, not ranked"
+    assert table.at("macs=0.5")[0].badges.tries == 200
 
 
 def test_a_row_without_three_shared_seeds_stands_apart(make_record: MakeRecord) -> None:

@@ -82,6 +82,10 @@ def test_searches_without_room(track) -> None:
         "Searches have 2 channel groups to choose from: this track cannot tell a search from a lot. In 4 of 5 pairs of "
         "runs agent and lot ended in the same network, bit by bit."
     )
+    early = replace(gain, identical=0, searched=5, from_warm_up=3)
+    assert lead_of(track, 20, [BASE], [early]).endswith(
+        "3 of 5 guided searches kept a network from before their agent had learnt."
+    )
     assert "cannot tell a search" not in lead_of(track, 20, [BASE], [replace(gain, identical=0)])
     assert "cannot tell a search" not in lead_of(track, 2, [BASE])
 
