@@ -12,9 +12,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-__all__ = ["graceful", "pause", "requested"]
+__all__ = ["Killed", "graceful", "pause", "requested"]
 
 _asked = False
+
+
+class Killed(BaseException):
+    """A run ends here as if its process had been killed: no record is written, and the journal stays as it is.
+
+    For what checks that a killed run goes on: `bench check`, and tests.
+    """
 
 
 def requested() -> bool:
