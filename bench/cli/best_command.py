@@ -1,10 +1,11 @@
 """`bench best`: what is typed, handed to `bench.leaderboard.compare.best`."""
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from bench.records.text import json_text
 
 __all__ = ["best"]
 
@@ -21,4 +22,4 @@ def best(
     from bench.specs.track import load_track
 
     found = best_of(read_records(store)[0], load_track(track), target)
-    print(json.dumps(found.as_json(), indent=1) if as_json else "\n".join(found.lines()))
+    print(json_text(found.as_json()) if as_json else "\n".join(found.lines()))

@@ -68,16 +68,17 @@ def examine(store: Path, data: Path, environment: Mapping[str, str]) -> Iterator
 
 def print_findings(found: list[Finding]) -> None:
     """A table that fits a terminal."""
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
+
+    from bench.records.console import make_console
 
     colours = {"fine": "green", "missing": "yellow", "broken": "red"}
     table = Table(show_header=False, box=None, padding=(0, 1, 0, 0))
     for finding in found:
         words = finding.found + (f"\n-> {finding.action}" if finding.action else "")
         table.add_row(Text(finding.state, style=colours[finding.state]), Text(finding.about), Text(words))
-    Console().print(table)
+    make_console().print(table)
 
 
 def _version(name: str) -> str | None:

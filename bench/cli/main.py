@@ -3,7 +3,6 @@
 Torch, wandb and plotly are imported inside the commands, so that `bench --help` answers at once.
 """
 
-import json
 import os
 import sys
 from contextlib import closing
@@ -15,8 +14,10 @@ import typer
 from bench.cli.best_command import best
 from bench.cli.export_command import export
 from bench.cli.new_track_command import new_track
+from bench.cli.table_command import table
 from bench.data.folder import data_folder
 from bench.errors import BenchError, UsageError
+from bench.records.text import json_ascii, json_text, plain
 
 app = typer.Typer(
     help="A reproducible benchmark suite for neural-network pruning.",
@@ -187,15 +188,14 @@ def list_(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """List what is installed."""
-    from rich.console import Console
-
     from bench.cli.list_command import catalogue, catalogue_table, unusable
+    from bench.records.console import make_console
 
     rows = catalogue(what)
     if as_json:
-        print(json.dumps(rows, indent=1))
+        print(json_text(rows))
     else:
-        Console().print(catalogue_table(what, rows))
+        make_console().print(catalogue_table(what, rows))
     for complaint in unusable(what):
         print(f"not usable: {complaint}", file=sys.stderr)
 
@@ -225,11 +225,10 @@ def groups(
 
     Exit code 1 if a network cannot be built, counted or pruned at all, or misses a target.
     """
-    from rich.console import Console
-
     from bench.cli.groups_command import as_json as values
     from bench.cli.groups_command import print_surveys, survey_of
     from bench.own.look import parse_size
+    from bench.records.console import make_console
 
     targets = tuple(target or ())
     surveys = [
@@ -237,9 +236,9 @@ def groups(
         for name in _names(names)
     ]
     if as_json:
-        print(json.dumps(values(surveys), indent=1))
+        print(json_text(values(surveys)))
     else:
-        print_surveys(surveys, Console())
+        print_surveys(surveys, make_console())
     raise typer.Exit(int(not all(each.fulfilled for each in surveys)))
 
 
@@ -252,32 +251,37 @@ def show(
     as_json: Annotated[bool, typer.Option("--json", help="Print the record.")] = False,
 ) -> None:
     """Show one run: result, layers, ledger, settings and the command that makes it again; of several, list them."""
-    from rich.console import Console
-
     from bench.cli.tables import show_record, show_records
+    from bench.records.console import make_console
     from bench.records.lookup import find_records
 
     records = [record for record, _ in find_records(name, store)]
     if as_json and len(records) == 1:
-        print(records[0].to_json(), end="")
+        print(json_ascii(records[0].to_json()), end="")
     elif as_json:
-        print("[" + ",\n".join(record.to_json().rstrip() for record in records) + "]")
+        print(json_ascii("[" + ",\n".join(record.to_json().rstrip() for record in records) + "]"))
     elif len(records) == 1:
-        show_record(records[0], Console())
+        show_record(records[0], make_console())
     else:
-        show_records(records, Console())
+        show_records(records, make_console())
 
 
 @app.command()
 def leaderboard(
     out: Annotated[Path, typer.Option(help="Folder to write.")] = Path("page"),
     store: StoreOption = DEFAULT_STORE,
+    track: Annotated[
+        list[str] | None, typer.Option(help="Only this track; may be given again.", show_default="all")
+    ] = None,
+    store_only: Annotated[
+        bool, typer.Option("--store-only", help="Leave out the results that come with bench.")
+    ] = False,
     open_: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
 ) -> None:
     """Draw every track's table and plot, from the store and the committed results, as a folder that opens from disk."""
     from bench.cli.run_command import draw_leaderboard
 
-    page, said = draw_leaderboard(store, out)
+    page, said = draw_leaderboard(store, out, _names(track), store_only)
     print(said)
     if open_:
         import webbrowser
@@ -328,7 +332,7 @@ def claims(
 
     found = verdicts([load_claim(name) for name in names or claim_names()], all_records(store)[0])
     if as_json:
-        print(json.dumps([values(verdict) for verdict in found], indent=1))
+        print(json_text([values(verdict) for verdict in found]))
     else:
         print_verdicts(found)
 
@@ -387,7 +391,7 @@ def measure(
         wait_for_quiet(quiet)
     found = time_in_turns([stored(run, store) for run in dict.fromkeys(runs)], batch or [1, 64], seconds, threads)
     if as_json:
-        print(json.dumps(as_values(found), indent=1))
+        print(json_text(as_values(found)))
     else:
         print_times(found)
 
@@ -438,7 +442,7 @@ def compare(
 
     comparison = compare_runs([find_record(name, store)[0] for name in names])
     if as_json:
-        print(json.dumps(values(comparison), indent=1))
+        print(json_text(values(comparison)))
     else:
         print_comparison(comparison)
 
@@ -462,7 +466,7 @@ def gate(
     from bench.leaderboard.compare.gate_text import as_markdown
 
     found = run_gate(baseline, store, Rule(margin, limit), _names(track), _names(method))
-    print(json.dumps(values(found), indent=1) if as_json else as_markdown(found), end="\n" if as_json else "")
+    print(json_text(values(found)) if as_json else as_markdown(found), end="\n" if as_json else "")
     raise typer.Exit(0 if found.holds else 1)
 
 
@@ -482,7 +486,7 @@ def doctor(
 
     found = list(examine(store, data_folder(data), os.environ))
     if as_json:
-        print(json.dumps([finding.as_json() for finding in found], indent=1))
+        print(json_text([finding.as_json() for finding in found]))
     else:
         print_findings(found)
     raise typer.Exit(int(any(finding.state == "broken" for finding in found)))
@@ -506,6 +510,15 @@ def new_method(
 new.command("track")(new_track)
 app.command()(best)
 app.command()(export)
+app.command()(table)
+
+
+@app.callback()
+def _output(context: typer.Context) -> None:
+    """A reproducible benchmark suite for neural-network pruning."""
+    from bench.records.console import safe_output
+
+    context.with_resource(safe_output())  # until the command ends: what typer says of its options comes after it
 
 
 def main(arguments: list[str] | None = None) -> Any:
@@ -513,7 +526,7 @@ def main(arguments: list[str] | None = None) -> Any:
     try:
         app(arguments, standalone_mode=True)
     except BenchError as error:
-        print(f"bench: {error}", file=sys.stderr)
+        print(f"bench: {plain(str(error))}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         print("bench: interrupted. The same command goes on with what is not done.", file=sys.stderr)

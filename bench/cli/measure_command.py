@@ -4,10 +4,10 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
 from bench.own.export.timing import Timed
+from bench.records.console import make_console
 
 __all__ = ["as_values", "print_times"]
 
@@ -26,7 +26,7 @@ def print_times(found: Sequence[Timed]) -> None:
         for row, speedup in zip(timed.latency, timed.speedup, strict=True):
             cells += [f"{1e3 * row.median_seconds:.3g} ({1e3 * row.iqr_seconds:.2g})", f"{speedup:.2f}×"]
         table.add_row(timed.name, timed.runtime, *cells)
-    console = Console() if sys.stdout.isatty() else Console(width=160)
+    console = make_console() if sys.stdout.isatty() else make_console(width=160)
     console.print(table)
 
 

@@ -5,10 +5,10 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from rich.console import Console
 from rich.progress import BarColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bars
 
+from bench.records.console import make_console
 from bench.runner.jobs import Job
 
 __all__ = ["ProgressDisplay"]
@@ -26,7 +26,7 @@ class ProgressDisplay:
     """Shows how far each run is."""
 
     def __init__(self, total: int) -> None:
-        self._console = Console(stderr=True)
+        self._console = make_console(stderr=True)
         self._live = self._console.is_terminal
         self._total, self._done = total, 0
         self._bars = Bars(

@@ -7,16 +7,16 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.console import Console
-
 from bench.cli.progress import ProgressDisplay
 from bench.cli.tables import results_table
 from bench.journal import interrupt as stopping
+from bench.records.console import make_console
 from bench.records.evidence import Evidence, evidence_below
+from bench.records.index import RecordIndex
 from bench.records.lookup import committed_results
 from bench.records.record import UNFINISHED, Record
-from bench.records.store import Store, Unreadable, each_record, read_records
-from bench.records.text import json_text, one_line, plain
+from bench.records.store import Store, Unreadable, each_record, read_paths, read_records
+from bench.records.text import json_ascii, json_text, one_line, plain
 from bench.runner.executor import Executor
 from bench.runner.forecast import overview, planned_runs
 from bench.runner.jobs import Job, Plan, RunRequest, plan, shard
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 __all__ = ["Session", "all_evidence", "all_records", "draw_leaderboard", "plain_progress", "print_verdicts"]
 
 
+_DRAWN_WHOLE = 400
+"""Records of a store, or of a track of a large one, that each `bench run` draws; `bench leaderboard` draws all."""
 _STOPPING = "stopping: each run is kept where it is (Ctrl-C again stops at once)"
 
 
@@ -49,8 +51,14 @@ def all_evidence(store: Path) -> dict[str, Evidence]:
     return evidence_below(committed_results()) | evidence_below(store)
 
 
-def draw_leaderboard(store: Path, out: Path) -> tuple[Path, str]:
+def draw_leaderboard(store: Path, out: Path, tracks: Sequence[str] = (), store_only: bool = False) -> tuple[Path, str]:
     """Writes the pages of the store and the committed results, record by record.
+
+    Args:
+        store: folder of the runs.
+        out: folder of the pages.
+        tracks: only these; empty for all.
+        store_only: leave out the committed results.
 
     Returns:
         The index, and what was drawn, for people.
@@ -64,11 +72,11 @@ def draw_leaderboard(store: Path, out: Path) -> tuple[Path, str]:
     unreadable: list[Unreadable] = []
 
     def records() -> Iterator[Record]:
-        for root in (committed_results(), store):
+        for root in (store,) if store_only else (committed_results(), store):
             for each in each_record(root):
                 if isinstance(each, Unreadable):
                     unreadable.append(each)
-                else:
+                elif not tracks or each.track in tracks:
                     drawn.add(each.run_id)
                     yield each
 
@@ -80,7 +88,7 @@ def print_verdicts(found: Sequence["ClaimVerdict"]) -> None:
     """Verdicts as a table; below it why they are what they are and, for what was not run, the command."""
     from bench.leaderboard.pages.verdict_columns import verdict_table
 
-    console = Console() if sys.stdout.isatty() else Console(width=220)
+    console = make_console() if sys.stdout.isatty() else make_console(width=220)
     console.print(verdict_table(found))
     for verdict in found:
         name = f"{verdict.claim.name}, {verdict.number.measure} at {verdict.number.target}"
@@ -139,8 +147,8 @@ class Session:
             return 0
         for unfit in made.left_out:
             print(one_line(f"left out on {unfit.track}: {unfit.reason}"))
-        records = read_records(self.store)[0]
-        for line in overview(made.jobs, Store(self.store), records, retry_failed).lines(self.workers):
+        runs = RecordIndex(self.store).runs()
+        for line in overview(made.jobs, Store(self.store), runs, retry_failed).lines(self.workers):
             print(plain(line))
         for row in rows:
             print(one_line(f"{row.run_id}: {row.words}"))
@@ -173,7 +181,8 @@ class Session:
 
         for unfit in made.left_out:
             display.say(f"left out on {unfit.track}: {unfit.reason}")
-        for line in overview(jobs, workplace.store, read_records(self.store)[0], retry_failed).lines(self.workers):
+        runs = RecordIndex(self.store).runs()
+        for line in overview(jobs, workplace.store, runs, retry_failed).lines(self.workers):
             display.say(line)
         outcomes: list[Outcome] = []
         interrupted = False
@@ -194,9 +203,9 @@ class Session:
             display.say(f"interrupted after {len(outcomes)} of {len(jobs)} runs; the same command goes on from here.")
         ordered = _in_order(outcomes, jobs)
         records = [outcome.record for outcome in ordered if outcome.record is not None]
-        page = self._page()
+        page = self._page([outcome.record for outcome in ordered if outcome.record is not None and outcome.fresh])
         if as_json:
-            print("[" + ",\n".join(record.to_json().rstrip() for record in records) + "]")
+            print(json_ascii("[" + ",\n".join(record.to_json().rstrip() for record in records) + "]"))
         else:
             self._report(records, page)
             for outcome in ordered:
@@ -206,15 +215,22 @@ class Session:
             return 130
         return 0 if len(records) == len(jobs) and all(record.status == "ok" for record in records) else 1
 
-    def _page(self) -> Path:
-        from bench.leaderboard.pages.site import write_leaderboard
+    def _page(self, fresh: Sequence[Record]) -> Path:
+        """Draws the store's pages; of a large store those of the tracks alone that were touched."""
+        from bench.leaderboard.pages.site import write_leaderboard, write_tracks
 
-        records, unreadable = read_records(self.store)
-        return write_leaderboard(records, unreadable, self.store / "page", evidence_below(self.store))
+        runs, out = RecordIndex(self.store).runs(), self.store / "page"
+        if len(runs) <= _DRAWN_WHOLE:
+            records, unreadable = read_records(self.store)
+            return write_leaderboard(records, unreadable, out, evidence_below(self.store))
+        tracks = {record.track for record in fresh}
+        if sum(run.track in tracks for run in runs) > _DRAWN_WHOLE:
+            return write_tracks([], fresh, out)
+        return write_tracks(read_paths([run.path for run in runs if run.track in tracks]), fresh, out)
 
     def _report(self, records: Sequence[Record], page: Path) -> None:
         """The table, what went wrong, and where everything is."""
-        console = Console() if sys.stdout.isatty() else Console(width=80)
+        console = make_console() if sys.stdout.isatty() else make_console(width=80)
         if records:
             console.print(results_table(records))
         for record in records:

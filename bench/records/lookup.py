@@ -4,6 +4,8 @@ from importlib.resources import files
 from pathlib import Path
 
 from bench.errors import StoreError, unknown_name
+from bench.records.index import record_paths
+from bench.records.reading import read_regular
 from bench.records.record import Record, parse_record
 
 __all__ = ["committed_results", "find_record", "find_records"]
@@ -47,11 +49,11 @@ def _paths(name: str, store: Path) -> list[Path]:
     """The records that a name may mean, one or more, in order."""
     path = Path(name)
     given = path if path.is_file() else path / "record.json"
-    if given.is_file():
+    if given.exists() and (given != path or not path.is_dir()):
         return [given]
     known: list[str] = []
-    for paths in (store.glob("*/record.json"), committed_results().glob("*/record.json")):
-        runs = {each.parent.name: each for each in sorted(paths)}
+    for root in (store, committed_results()):
+        runs = {each.parent.name: each for each in record_paths(root)}
         exact = [runs[name]] if name in runs else []
         found = exact or [
             where
@@ -71,7 +73,6 @@ def _paths(name: str, store: Path) -> list[Path]:
 
 def _read(path: Path) -> Record:
     try:
-        record = parse_record(path.read_bytes(), str(path))
+        return parse_record(read_regular(path), str(path))
     except OSError as error:
-        raise StoreError(f"cannot read {path}: {error.strerror}") from None
-    return record
+        raise StoreError(f"cannot read {path}: {error.strerror or 'it is not there'}") from None

@@ -8,9 +8,11 @@ None there, and are not written when such a record is printed.
 import json
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from bench.errors import StoreError
+from bench.records.reading import cleaned, is_clean
+from bench.records.text import plain
 from bench.specs.digest import digest
 from bench.specs.track import describe
 
@@ -52,9 +54,23 @@ Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._=:,+-]*$", max_len
 ERROR_LENGTH = 200_000
 
 
+LARGEST = 1e39
+"""Beyond float32, nothing that was measured; a plot that squares it still fits into a float."""
+
+
 def _printable(text: Any) -> Any:
-    """The end of an error's text, which says most, with what UTF-8 cannot hold escaped: it must fit into a record."""
-    return text.encode("utf-8", "backslashreplace").decode()[-ERROR_LENGTH:] if isinstance(text, str) else text
+    """The end of an error's text, which says most, with what acts on a terminal escaped."""
+    return plain(text[-ERROR_LENGTH:])[-ERROR_LENGTH:] if isinstance(text, str) else text
+
+
+def _short_command(manifest: dict[str, Any]) -> dict[str, Any]:
+    if len(str(manifest.get("command", ""))) > 20_000:
+        raise ValueError("its command has more than 20,000 characters")
+    return manifest
+
+
+Scalar = Annotated[float, Field(ge=-LARGEST, le=LARGEST)] | None
+Key = Annotated[str, Field(max_length=1000)]
 
 
 class _Part(BaseModel):
@@ -94,8 +110,8 @@ class Measured(_Part):
     top1_test: Fraction
     top5_val: Fraction | None = None
     top5_test: Fraction | None = None
-    loss_val: float | None = None
-    log_loss_test: float | None = None
+    loss_val: Scalar = None
+    log_loss_test: Scalar = None
     correct_test: str
     macs: Count
     macs_nonzero: Count
@@ -151,9 +167,9 @@ class Point(_Part):
     """
 
     phase: Literal["dense", "prune", "search", "finetune"]
-    epoch: float
-    spent: float
-    values: dict[str, float | None]
+    epoch: Ratio
+    spent: Ratio
+    values: Annotated[dict[Key, Scalar], Field(max_length=500)]
 
 
 class Search(_Part):
@@ -241,16 +257,16 @@ class Record(_Part):
     dense: Measured | None = None
     pruned: Measured | None = None
     ratios: Ratios | None = None
-    layers: tuple[Layer, ...] = ()
+    layers: Annotated[tuple[Layer, ...], Field(max_length=20_000)] = ()
     left_out: dict[str, str] = {}
     budget: BudgetRow
     ledger: dict[Literal["dense", "prune", "search", "finetune", "total"], Spent]
-    curve: tuple[Point, ...] = ()
+    curve: Annotated[tuple[Point, ...], Field(max_length=50_000)] = ()
     search: Search | None = None
     tries: Count | None = None
     wall_seconds: dict[Name, Seconds] = {}
     results_sha256: str | None = None
-    manifest: dict[str, Any]
+    manifest: Annotated[dict[str, Any], AfterValidator(_short_command)]
 
     @property
     def spent(self) -> float | None:
@@ -294,6 +310,8 @@ def parse_record(content: bytes, source: str) -> Record:
         StoreError: not a record of this schema; the text names `source`, the field and what is wrong with it.
     """
     try:
+        if not is_clean(content):
+            content = _inert(content)
         record = Record.model_validate_json(content)
     except (ValidationError, RecursionError, ValueError) as error:
         other = _schema_of(content)
@@ -305,6 +323,15 @@ def parse_record(content: bytes, source: str) -> Record:
         why = describe(error) if isinstance(error, ValidationError) else str(error)
         raise StoreError(f"record {source}: {why}") from None
     return record
+
+
+def _inert(content: bytes) -> bytes:
+    """The same record with texts that act on nothing: whoever shows it need not think of it."""
+    fields = json.loads(content)
+    if not isinstance(fields, dict):
+        return content
+    error = fields.pop("error", None)
+    return json.dumps({**cleaned(fields), "error": cleaned(error, lines=True)}).encode()
 
 
 def _schema_of(content: bytes) -> int:

@@ -12,8 +12,8 @@ either the old file or the new one.
 
 import os
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,11 +21,20 @@ from filelock import FileLock, Timeout
 from safetensors import SafetensorError
 
 from bench.errors import StoreError, Unwritable
+from bench.records.index import record_paths
+from bench.records.reading import read_regular
 from bench.records.record import Record, parse_record
 
-__all__ = ["Store", "Unreadable", "each_record", "read_records", "sweep", "write_atomically", "write_text"]
-
-_RESERVED = {"dense", "page", "wandb"}
+__all__ = [
+    "Store",
+    "Unreadable",
+    "each_record",
+    "read_paths",
+    "read_records",
+    "sweep",
+    "write_atomically",
+    "write_text",
+]
 
 
 @dataclass(frozen=True)
@@ -166,11 +175,9 @@ class Store:
         """
         path = self.record_path(run_id)
         try:
-            content = path.read_bytes()
+            content = read_regular(path)
         except FileNotFoundError:
             return None
-        except OSError as error:
-            raise StoreError(f"cannot read {path}: {error.strerror}") from None
         record = parse_record(content, str(path))
         if record.run_id != run_id:
             raise StoreError(f"record {path}: it says run_id {record.run_id!r}, but lies in the folder of {run_id!r}.")
@@ -195,11 +202,9 @@ def read_records(root: Path) -> tuple[list[Record], list[Unreadable]]:
 
 def each_record(root: Path) -> Iterator[Record | Unreadable]:
     """The records below `root` and what could not be read, one after the other: a store may not fit into memory."""
-    for path in sorted(root.rglob("record.json")):
-        if path.relative_to(root).parts[0] in _RESERVED:
-            continue
+    for path in record_paths(root):
         try:
-            record = parse_record(path.read_bytes(), str(path))
+            record = parse_record(read_regular(path), str(path))
         except (StoreError, OSError) as error:
             yield Unreadable(path, str(error))
             continue
@@ -208,6 +213,15 @@ def each_record(root: Path) -> Iterator[Record | Unreadable]:
             yield Unreadable(path, reason)
             continue
         yield record
+
+
+def read_paths(paths: Iterable[Path]) -> list[Record]:
+    """The records at these paths that can still be read."""
+    found = []
+    for path in paths:
+        with suppress(StoreError, OSError):
+            found.append(parse_record(read_regular(path), str(path)))
+    return found
 
 
 def write_text(path: Path, text: str) -> None:

@@ -36,12 +36,12 @@ def one_line(text: str, limit: int | None = 500) -> str:
 
 def json_text(value: object, indent: int | None = 1) -> str:
     """A value as JSON for standard output, in ASCII: what acts on a terminal is an escape in it."""
-    return json.dumps(value, indent=indent, allow_nan=False)
+    return json_ascii(json.dumps(value, indent=indent))
 
 
 def json_ascii(text: str) -> str:
     """JSON text with everything outside ASCII as escapes: the same value."""
-    return _OUTSIDE.sub(lambda found: json.dumps(found.group())[1:-1], text)
+    return _OUTSIDE.sub(lambda found: json.dumps(found.group())[1:-1].replace("\x7f", "\\u007f"), text)
 
 
 def _shown(found: re.Match[str]) -> str:

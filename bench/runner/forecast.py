@@ -1,15 +1,17 @@
 """What a plan will do and how long it may take, from the records that are there."""
 
+import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 from bench.records.format import duration
+from bench.records.index import IndexedRun, indexed
 from bench.records.record import UNFINISHED, Record
-from bench.records.store import Store
+from bench.records.store import Store, read_paths
 from bench.runner.dense import changed_since, dense_key
 from bench.runner.jobs import Job
 from bench.runner.queue import readable
@@ -116,14 +118,15 @@ def planned_runs(jobs: Sequence[Job], store: Store, retry_failed: bool) -> list[
     return rows
 
 
-def overview(jobs: Sequence[Job], store: Store, records: Sequence[Record], retry_failed: bool) -> Overview:
-    """Looks at a plan and at what the store holds."""
-    by_id = {record.run_id: record for record in records}
+def overview(jobs: Sequence[Job], store: Store, records: Sequence[Record | IndexedRun], retry_failed: bool) -> Overview:
+    """Looks at a plan and at what the store holds, of which the index is enough."""
+    runs = [record if isinstance(record, IndexedRun) else indexed(record) for record in records]
+    by_id = {run.run_id: run for run in runs}
     failed = [job for job in jobs if (r := by_id.get(job.spec.run_id)) is not None and r.status in UNFINISHED]
     absent = [job for job in jobs if job.spec.run_id not in by_id]
     todo = [*absent, *failed] if retry_failed else absent
     interrupted = [job for job in todo if journal_folder(store, job.spec).is_dir()]
-    guesses = [_seconds(job, records) for job in todo]
+    guesses = [_seconds(job, runs) for job in todo]
     known = [guess for guess in guesses if guess is not None]
     return Overview(
         total=len(jobs),
@@ -133,45 +136,46 @@ def overview(jobs: Sequence[Job], store: Store, records: Sequence[Record], retry
         todo=len(todo),
         seconds=sum(known) / len(known) * len(todo) if known else None,
         stale=_stale(jobs, store),
-        changed=_changed(absent, store, records),
+        changed=_changed(
+            absent, store, runs, {record.run_id: record for record in records if isinstance(record, Record)}
+        ),
     )
 
 
-def _changed(absent: Sequence[Job], store: Store, records: Sequence[Record]) -> tuple[str, ...]:
+def _changed(
+    absent: Sequence[Job], store: Store, runs: Sequence[IndexedRun], given: Mapping[str, Record]
+) -> tuple[str, ...]:
     """Why runs of the same names are made again, and dense networks of the same track and seed trained again."""
-    in_order = sorted(records, key=lambda record: str(record.manifest.get("finished_at")))
-    before = {(record.method, record.track, record.target, record.seed): record for record in in_order}
-    runs: Counter[str] = Counter()
+    in_order = sorted(runs, key=lambda run: run.finished_at)
+    before = {(run.method, run.track, run.target, run.seed): run for run in in_order}
+    again: Counter[str] = Counter()
     networks: dict[str, str] = {}
     for job in absent:
         spec = job.spec
-        record = before.get((spec.method, spec.track.name, str(spec.target), spec.seed))
+        run = before.get((spec.method, spec.track.name, str(spec.target), spec.seed))
+        record = None if run is None else given.get(run.run_id) or next(iter(read_paths([run.path])), None)
         if record is not None:
             words = changed_inputs(record.manifest, inputs_of(spec))
             words += changed_wishes(record.config, record.track_fields, spec)
             if "network_sha256" not in record.manifest:
                 words = ["the form of records"]
-            runs[", ".join(words) or "device or precision"] += 1
+            again[", ".join(words) or "device or precision"] += 1
         key = dense_key(spec)
         if key not in networks and (why := changed_since(spec, store)) is not None:
             networks[key] = why
-    found = [f"{count} run{'s' * (count != 1)} again, since this changed: {words}" for words, count in runs.items()]
+    found = [f"{count} run{'s' * (count != 1)} again, since this changed: {words}" for words, count in again.items()]
     dense = Counter(networks.values())
     return (*found, *(f"{count} dense network{'s' * (count != 1)} anew: {why}" for why, count in dense.items()))
 
 
-def _seconds(job: Job, records: Sequence[Record]) -> float | None:
+def _seconds(job: Job, runs: Sequence[IndexedRun]) -> float | None:
     """The median time of like runs: same track and budget, and same method and target if there are any."""
+    budget = json.dumps(job.spec.track.budget.model_dump(mode="json"), sort_keys=True)
     like = [
-        record
-        for record in records
-        if record.track == job.spec.track.name
-        and record.track_fields.get("budget") == job.spec.track.budget.model_dump(mode="json")
-        and record.pruned is not None
-        and {"dense", "total"} <= record.ledger.keys()
+        run for run in runs if run.track == job.spec.track.name and run.budget == budget and run.seconds is not None
     ]
-    same = [r for r in like if (r.method, r.target) == (job.spec.method, str(job.spec.target))] or like
-    times = [r.ledger["total"].device_seconds - r.ledger["dense"].device_seconds for r in same]
+    same = [run for run in like if (run.method, run.target) == (job.spec.method, str(job.spec.target))] or like
+    times = [run.seconds for run in same if run.seconds is not None]
     return median(times) + _MEASURE_SECONDS if times else None
 
 

@@ -58,7 +58,7 @@ def trace_groups(network: nn.Module, shape: tuple[int, int, int], prunable: Sequ
 
         families = find_families(copy, tracer.ties, [name for name in layers if _ran(tracer, copy, name)], wanted)
         found = [family.group for family in families.found]
-        offered, failed = Rehearsal(copy, shape, trains).separate(found, _doubtful(families, tracer))
+        offered, failed = Rehearsal(copy, shape, trains, tracer.random).separate(found, _doubtful(families, tracer))
         failed = [_with_note(each, families, tracer) for each in failed]
         left_out = [*families.skipped, *failed, *_attentions(copy, tracer, wanted)]
         if not offered:
@@ -113,7 +113,8 @@ def _traced(network: nn.Module, shape: tuple[int, int, int]) -> tuple[Tracer, bo
             f"with masking them. Make forward deterministic (dropout only where self.training)."
         )
     try:
-        tracer.run(inputs, training=True)
+        if not tracer.runs_alike(inputs):
+            tracer.run(inputs, training=True)
     except Exception:  # it cannot be trained at this size, so that nothing is lost
         return tracer, False
     finally:

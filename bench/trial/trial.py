@@ -18,6 +18,8 @@ from bench.data.base import Images
 from bench.errors import BenchError, SurgeryError, UsageError
 from bench.measure.accuracy import Accuracy
 from bench.measure.activations import Reduce, reduced_activations
+from bench.records.record import LARGEST
+from bench.records.text import one_line
 from bench.seeding import derive_seed
 from bench.specs.budget import TRAINING, Ledger
 from bench.surgery.proof import bare_copy
@@ -377,8 +379,9 @@ class Trial(Generic[ConfigT]):
         return Images(*split.at(torch.arange(len(split) if count is None else min(count, len(split)))))
 
     def log(self, **scalars: float) -> None:
-        """Puts scalars on the run's curve, beside what has been spent so far."""
-        self._calls.mark("search", {name: float(value) for name, value in scalars.items()})
+        """Puts scalars on the run's curve, beside what has been spent so far; None for one that cannot be drawn."""
+        numbers = {one_line(name, 200): float(value) for name, value in scalars.items()}
+        self._calls.mark("search", {name: value if abs(value) <= LARGEST else None for name, value in numbers.items()})
 
     def widths_of(self, run: str) -> Mapping[str, int]:
         """Widths of the channel groups of a finished run's pruned network, by group name.

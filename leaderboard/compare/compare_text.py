@@ -5,13 +5,13 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from bench.leaderboard.board.comparable import text
 from bench.leaderboard.compare.compare import CONFIDENCE, Against, Measure, RunComparison
 from bench.leaderboard.compare.difference import AccuracyDifference
+from bench.records.console import make_console
 
 __all__ = ["as_json", "print_comparison"]
 
@@ -19,7 +19,7 @@ __all__ = ["as_json", "print_comparison"]
 def print_comparison(comparison: RunComparison) -> None:
     """Tables with a column a run: colours and borders on a terminal, wide enough for every run elsewhere."""
     records = comparison.records
-    console = Console() if sys.stdout.isatty() else Console(width=max(120, 40 + 30 * len(records)))
+    console = make_console() if sys.stdout.isatty() else make_console(width=max(120, 40 + 30 * len(records)))
     names = [f"({place + 1})" for place in range(len(records))]
     for name, record in zip(names, records, strict=True):
         console.print(_text(f"{name} {record.run_id}", "bold"), soft_wrap=True)

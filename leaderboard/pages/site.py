@@ -33,7 +33,7 @@ from bench.records.record import Record
 from bench.records.store import Unreadable
 from bench.specs.claim import claim_names, load_claim
 
-__all__ = ["write_leaderboard"]
+__all__ = ["write_leaderboard", "write_tracks"]
 
 _STATIC = ("style.css", "plots.js", "page.js")
 _HOME = Link("Leaderboard", INDEX)
@@ -87,6 +87,41 @@ def write_leaderboard(
     index = folder.write_last(INDEX, pages.overview(overview))
     folder.remove_others(("track", "method", "run"))
     return index
+
+
+def write_tracks(records: Iterable[Record], fresh: Iterable[Record], out: Path) -> Path:
+    """Draws again what a few new runs of a large store change: their own pages and those of their tracks.
+
+    The overview and the pages of methods and claims stay as they are until `write_leaderboard` draws them.
+
+    Args:
+        records: all of the tracks that are drawn.
+        fresh: the new runs.
+        out: the folder.
+
+    Returns:
+        The path of the page to look at first.
+
+    Raises:
+        StoreError: `out` cannot be written.
+    """
+    claimed = {load_claim(name).track.name for name in claim_names()}
+    folder, pages, by_id = PageFolder(out), _Pages(), {record.run_id: record for record in records}
+    last = out / INDEX
+    for name in _STATIC:
+        folder.write(name, _template_text(name))
+    if not (out / "plotly.min.js").is_file():
+        from plotly.offline import get_plotlyjs
+
+        folder.write("plotly.min.js", get_plotlyjs())
+    for record in fresh:
+        folder.write(run_page(record.run_id), pages.run(record, has_track_page=record.track not in claimed))
+        last = out / run_page(record.run_id)
+    material = gather([], by_id.values(), ()) if by_id else None
+    for track in material.board.tracks if material else ():
+        folder.write(track_page(track.name), pages.report(track_plan(track, (), by_id)))
+        last = out / track_page(track.name)
+    return last
 
 
 class _Pages:

@@ -161,7 +161,7 @@ def test_a_process_that_left_no_record_is_a_record_with_its_status_and_exit_code
     assert session(executor=_Executor([(how, "it\nwas \x1b[31mended")])).run(asked("halves"), as_json=True) == 1
     said = capfd.readouterr()
     (record,) = json.loads(said.out)
-    assert (record["status"], record["error"], record["pruned"]) == (status, "it\nwas \x1b[31mended", None)
+    assert (record["status"], record["error"], record["pruned"]) == (status, "it\nwas \\x1b[31mended", None)
     assert session().run(asked("halves")) == 1
     assert f"done already: {status} (again with --retry-failed)\n" in capfd.readouterr().err
     assert session().run(asked("halves"), retry_failed=True) == 0

@@ -11,14 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from bench.checks.method import declarations as contract
 from bench.checks.method import other_networks as networks
 from bench.checks.method import resume, runs
 from bench.checks.method.case import Case, CheckFailed, DoesNotApply, network_track
+from bench.records.console import make_console
 from bench.runner.jobs import settings_of
 from bench.runner.needs import unmet_need
 from bench.trial.method import Method
@@ -95,7 +95,7 @@ def check_methods(methods: tuple[str, ...], settings: tuple[str, ...] = (), netw
             continue
         own = tuple(word for word in settings if _concerns(word, method))
         results = check_class(method, own, _say, network=network)
-        Console().print(_table(method, results))
+        make_console().print(_table(method, results))
         failed[name] = any(result.outcome == "failed" for result in results)
     if len(names) > 1:
         wrong = [name for name, failing in failed.items() if failing]
@@ -196,5 +196,5 @@ def _table(method: type[Method], results: list[CheckResult]) -> Table:
     table.add_column("what was seen", overflow="fold")
     for result in results:
         colour = _COLOURS[result.outcome]
-        table.add_row(result.name, f"[{colour}]{result.outcome}[/]", escape(result.detail))
+        table.add_row(result.name, Text(result.outcome, style=colour), result.detail)
     return table

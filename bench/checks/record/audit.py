@@ -21,7 +21,9 @@ from bench.checks.record.rules import CHECKS
 from bench.checks.record.submission import Doubtful, Refused, Submission
 from bench.checks.record.together import contradictions
 from bench.errors import BenchError, UsageError
+from bench.records.reading import duplicate_key, read_regular
 from bench.records.record import Record, parse_record
+from bench.records.text import one_line
 from bench.trial.methods import method_class
 
 __all__ = ["UNCHECKED", "Finding", "check_record", "check_results"]
@@ -93,7 +95,10 @@ def check_results(method: str, paths: Sequence[Path], data: Path | None, say: Ca
 def check_record(method: str, path: Path, data: Path | None = None) -> list[Finding]:
     """What each check found of one record; a record that cannot be read has one finding."""
     try:
-        record = parse_record(path.read_bytes(), str(path))
+        content = read_regular(path)
+        record = parse_record(content, str(path))
+        if (twice := duplicate_key(content)) is not None:
+            return [Finding("schema", "refused", f"the key {one_line(twice)!r} stands twice in one object")]
         submission = Submission(record, path, method)
     except (BenchError, OSError) as error:
         return [Finding("schema", "refused", str(error))]
@@ -120,18 +125,20 @@ def _finding(name: str, check: Callable[[], str]) -> Finding:
         return Finding(name, "unknown", str(reason))
     except BenchError as error:  # a network or track that this version does not make
         return Finding(name, "refused", str(error))
+    except (Exception, RecursionError) as error:  # it computes with what an earlier check refused
+        return Finding(name, "refused", one_line(f"it cannot be worked out: {type(error).__name__}: {error}"))
 
 
 def _beside(files: Sequence[Path]) -> Iterator[Record]:
     """The records that can be read, and the committed ones, which they must not contradict."""
     for path in {*files, *Path(str(resources("bench.leaderboard") / "results")).glob("*/record.json")}:
         with suppress(BenchError, OSError):
-            yield parse_record(path.read_bytes(), str(path))
+            yield parse_record(read_regular(path), str(path))
 
 
 def _files(paths: Iterable[Path]) -> Iterator[Path]:
     for path in paths:
         found = sorted(path.rglob("record.json")) if path.is_dir() else [path]
-        if not found or not all(each.is_file() for each in found):
+        if not found or not all(each.exists() for each in found):
             raise UsageError(f"no record at {str(path)!r}. Give a record.json, or a folder that holds some.")
         yield from found

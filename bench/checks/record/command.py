@@ -11,6 +11,7 @@ from bench.runner.jobs import Job, RunRequest, make_plan
 
 __all__ = ["jobs_of"]
 
+_MOST_WORDS = 400  # settings of one method; one seed and one target
 _DECIDING = ("--method", "--track", "--target", "--seed", "--claim", "--budget", "--device", "--set")
 
 
@@ -41,6 +42,8 @@ def jobs_of(words: Sequence[str], device: Literal["cpu", "cuda"]) -> list[Job]:
     Raises:
         UsageError: it is no `bench run`, has options that a record's command never has, or asks for what is not there.
     """
+    if len(words) > _MOST_WORDS:
+        raise UsageError(f"it has {len(words)} words; the command of one record has at most {_MOST_WORDS}.")
     if tuple(words[:2]) != ("bench", "run") or len(words) % 2:
         raise UsageError("it is not `bench run` with options and values.")
     given = _Given()

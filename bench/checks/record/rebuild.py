@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from bench.data.base import dataset
+from bench.errors import UsageError
 from bench.measure.macs import count_macs
 from bench.measure.memory import peak_bytes
 from bench.measure.network import layers_of
@@ -18,6 +19,9 @@ from bench.specs.target import Target
 from bench.surgery import Surgery
 
 __all__ = ["Built", "Design", "Group", "groups_of", "rebuild"]
+
+
+_MOST_PARAMS = 400_000_000
 
 
 @dataclass(frozen=True)
@@ -109,7 +113,15 @@ def _shape(design: Design) -> tuple[int, int, int]:
 
 def _dense(design: Design) -> nn.Module:
     spec = NetworkSpec.of(_shape(design), dataset(design.dataset).classes)
-    built = network_plugin(design.network).build(spec)
+    plugin = network_plugin(design.network)
+    try:
+        with torch.device("meta"):
+            params = sum(each.numel() for each in plugin.build(spec).parameters())
+    except Exception:  # a network that reads its own weights while it is built; its size is seen when it is there
+        params = 0
+    if params > _MOST_PARAMS:
+        raise UsageError(f"network {design.network!r} has {params:,} parameters: too many to be built for a check.")
+    built = plugin.build(spec)
     return built.to(memory_format=torch.channels_last).eval()
 
 

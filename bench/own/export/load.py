@@ -13,6 +13,7 @@ from bench.networks.base import NetworkSpec
 from bench.networks.own import OwnNetwork
 from bench.networks.registry import network as network_named
 from bench.records.lookup import find_record
+from bench.records.reading import read_regular
 from bench.records.record import Record, parse_record
 from bench.surgery.architecture import load_tensors_into, read_network
 
@@ -98,7 +99,7 @@ def stored(run: "str | Path | Record", store: "str | Path" = "runs") -> Stored:
         path = folder / "network.safetensors"
     elif str(run).endswith(".safetensors"):
         path, beside = Path(run), Path(run).parent / "record.json"
-        record = parse_record(beside.read_bytes(), str(beside)) if beside.is_file() else None
+        record = parse_record(read_regular(beside), str(beside)) if beside.exists() else None
     else:
         record, folder = find_record(str(run), Path(store))
         path = folder / "network.safetensors"

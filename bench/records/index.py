@@ -1,0 +1,176 @@
+"""What a store holds, without reading all of it: one row a record, in SQLite, kept beside the records.
+
+The files are the truth. Every use looks at each file's size, time and inode (ten microseconds a record), reads those
+that are new or other than before, and forgets those that are gone; an index that is damaged, of another version or
+not writable is made afresh, in memory if need be. It may be deleted at any time.
+"""
+
+import contextlib
+import json
+import os
+import sqlite3
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.errors import StoreError
+from bench.records.reading import read_regular
+from bench.records.record import Record, parse_record
+
+__all__ = ["IndexedRun", "RecordIndex", "indexed", "record_paths"]
+
+_FILE = ".index/records.sqlite3"
+_VERSION = 2
+_SCHEMA = """
+CREATE TABLE run (
+    path TEXT PRIMARY KEY, stamp TEXT NOT NULL, reason TEXT, run_id TEXT, method TEXT, track TEXT, target TEXT,
+    seed INTEGER, status TEXT, budget TEXT, seconds REAL, finished_at TEXT
+) WITHOUT ROWID;
+"""
+_COLUMNS = "path, run_id, method, track, target, seed, status, budget, seconds, finished_at"
+_RESERVED = {"dense", "page", "wandb"}
+
+
+@dataclass(frozen=True)
+class IndexedRun:
+    """What is known of a record without reading it.
+
+    Attributes:
+        path: of the record.
+        run_id, method, track, target, seed, status: as in the record.
+        budget: the track's budget, as JSON text with sorted keys.
+        seconds: device time after dense training; None where the run has no pruned network.
+        finished_at: by its manifest; empty where that does not say.
+    """
+
+    path: Path
+    run_id: str
+    method: str
+    track: str
+    target: str
+    seed: int
+    status: str
+    budget: str
+    seconds: float | None
+    finished_at: str
+
+
+def indexed(record: Record, path: Path = Path()) -> IndexedRun:
+    """What the index keeps of a record."""
+    budget = json.dumps(record.track_fields.get("budget"), sort_keys=True)
+    what = record.run_id, record.method, record.track, record.target, record.seed, record.status, budget
+    return IndexedRun(path, *what, _seconds(record), str(record.manifest.get("finished_at", ""))[:100])
+
+
+class RecordIndex:
+    """The records below a folder.
+
+    Args:
+        root: the store; nothing is made where it does not exist.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def runs(self, track: str | None = None) -> list[IndexedRun]:
+        """All records that can be read, or those of a track, by path."""
+        with self._current() as database:
+            where, values = ("WHERE run_id IS NOT NULL", ()) if track is None else ("WHERE track = ?", (track,))
+            rows = database.execute(f"SELECT {_COLUMNS} FROM run {where} ORDER BY path", values).fetchall()
+        return [IndexedRun(self.root / path, *rest) for path, *rest in rows]
+
+    def unreadable(self) -> list[tuple[Path, str]]:
+        """Files that are no record, with the reason."""
+        with self._current() as database:
+            rows = database.execute("SELECT path, reason FROM run WHERE reason IS NOT NULL ORDER BY path").fetchall()
+        return [(self.root / path, reason) for path, reason in rows]
+
+    @contextlib.contextmanager
+    def _current(self) -> Iterator[sqlite3.Connection]:
+        """The database, agreeing with the files."""
+        with contextlib.ExitStack() as stack:
+            try:
+                database = stack.enter_context(contextlib.closing(self._open()))
+                self._agree(database)
+            except (sqlite3.Error, OSError, ValueError):
+                database = stack.enter_context(contextlib.closing(sqlite3.connect(":memory:")))
+                database.executescript(_SCHEMA)
+                self._agree(database)
+                self._forget()
+            yield database
+
+    def _open(self) -> sqlite3.Connection:
+        if not self.root.is_dir():
+            return _fresh(sqlite3.connect(":memory:"))
+        path = self.root / _FILE
+        path.parent.mkdir(exist_ok=True)
+        database = sqlite3.connect(path, timeout=5.0)
+        try:
+            database.execute("PRAGMA synchronous=OFF")  # a torn one is made afresh
+            if database.execute("PRAGMA user_version").fetchone()[0] != _VERSION:
+                _fresh(database)
+        except BaseException:
+            database.close()
+            raise
+        return database
+
+    def _agree(self, database: sqlite3.Connection) -> None:
+        known = dict(database.execute("SELECT path, stamp FROM run"))
+        there = {path.relative_to(self.root).as_posix(): path for path in record_paths(self.root)}
+        stamps = {name: _stamp(path) for name, path in there.items()}
+        rows = [_row(name, there[name], stamp) for name, stamp in stamps.items() if stamp and known.get(name) != stamp]
+        gone = [(name,) for name in known if not stamps.get(name)]
+        if rows or gone:
+            with database:
+                database.executemany("DELETE FROM run WHERE path = ?", gone)
+                database.executemany(f"INSERT OR REPLACE INTO run VALUES ({', '.join('?' * 12)})", rows)
+
+    def _forget(self) -> None:
+        """A damaged file goes; the next one is made afresh."""
+        with contextlib.suppress(OSError):
+            (self.root / _FILE).unlink(missing_ok=True)
+
+
+def record_paths(root: Path) -> list[Path]:
+    """The `record.json` below a store or a folder of results, sorted; not those of its pages and networks."""
+    found = []
+    for folder, names, inside in os.walk(root):
+        if folder == str(root):
+            names[:] = [name for name in names if name not in _RESERVED]
+        names[:] = [name for name in names if not name.startswith(".") and name != "journal"]
+        if "record.json" in inside:
+            found.append(Path(folder, "record.json"))
+    return sorted(found)
+
+
+def _fresh(database: sqlite3.Connection) -> sqlite3.Connection:
+    database.executescript(f"DROP TABLE IF EXISTS run; {_SCHEMA} PRAGMA user_version = {_VERSION};")
+    return database
+
+
+def _stamp(path: Path) -> str | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return f"{found.st_size} {found.st_mtime_ns} {found.st_ino}"
+
+
+def _row(name: str, path: Path, stamp: str) -> tuple[object, ...]:
+    try:
+        record = parse_record(read_regular(path), str(path))
+        if record.run_id != path.parent.name:
+            raise StoreError(
+                f"record {path}: it says run_id {record.run_id!r}, but lies in the folder of {path.parent.name!r}."
+            )
+    except (StoreError, OSError) as error:
+        return (name, stamp, str(error).encode("utf-8", "backslashreplace").decode(), *[None] * 9)
+    run = indexed(record)
+    what = run.run_id, run.method, run.track, run.target, run.seed, run.status, run.budget, run.seconds, run.finished_at
+    return (name, stamp, None, *what)
+
+
+def _seconds(record: Record) -> float | None:
+    if record.pruned is None or not {"dense", "total"} <= record.ledger.keys():
+        return None
+    return record.ledger["total"].device_seconds - record.ledger["dense"].device_seconds
