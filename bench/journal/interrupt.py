@@ -12,16 +12,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-__all__ = ["Killed", "graceful", "pause", "requested"]
+__all__ = ["Stopped", "graceful", "pause", "requested"]
+
+
+class Stopped(BaseException):
+    """The run is stopped from outside, as if its process were killed: no plugin's failure, and its journal stays."""
+
 
 _asked = False
-
-
-class Killed(BaseException):
-    """A run ends here as if its process had been killed: no record is written, and the journal stays as it is.
-
-    For what checks that a killed run goes on: `bench check`, and tests.
-    """
 
 
 def requested() -> bool:

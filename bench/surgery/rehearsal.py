@@ -22,7 +22,7 @@ from bench.surgery.mask import masked
 from bench.surgery.proof import is_harness_hook
 from bench.surgery.remove import SlicePlan, plan_removal, resize_network
 
-__all__ = ["Rehearsal", "random_copy", "steady"]
+__all__ = ["Rehearsal", "random_copy", "removed", "steady"]
 
 _SEED = 20_260_101
 _BLOCK = 262_139  # prime, so that no row of a weight is another's repetition
@@ -199,10 +199,10 @@ class Rehearsal:
         groups = Groups(tuple(chosen), (), build_cost(self.network, chosen, (), 0))
         keep = {group.name: _random_channels(group.width, generator) for group in groups}
         modes = (False, True) if self.trains else (False,)
-        with _removed(self.network, plan_removal(self.network, groups, keep)):  # first, as it may not even run
-            removed = [self._outputs(training) for training in modes]
+        with removed(self.network, plan_removal(self.network, groups, keep)):  # first, as it may not even run
+            given = [self._outputs(training) for training in modes]
         with masked(self.network, groups, keep):
-            return [difference(self._outputs(mode), each) for each, mode in zip(removed, modes, strict=True)]
+            return [difference(self._outputs(mode), each) for each, mode in zip(given, modes, strict=True)]
 
     def _outputs(self, training: bool) -> list[Tensor]:
         self.network.train(training)
@@ -248,7 +248,7 @@ def difference(expected: Sequence[Tensor], given: Sequence[Tensor]) -> float:
 
 
 @contextmanager
-def _removed(network: nn.Module, plan: SlicePlan) -> Iterator[None]:
+def removed(network: nn.Module, plan: SlicePlan) -> Iterator[None]:
     """The network with a plan carried out; as before on leaving."""
     before = [
         (module, dict(module.__dict__), dict(module._parameters), dict(module._buffers)) for module in network.modules()

@@ -116,6 +116,16 @@ class Mixed(Body):
         return torch.einsum("ncp,pq->ncq", x.flatten(2), self.mix.to(x.dtype)).reshape(x.shape)
 
 
+class Weighted(Body):
+    """A product that runs as an elementwise one and is counted as written."""
+
+    def build(self):
+        self.gate = nn.Linear(16, 16)
+
+    def between(self, x, image):
+        return torch.einsum("nchw,nc->nchw", x, self.gate(x.mean((2, 3))).sigmoid())
+
+
 class Folded(Body):
     """Channels as a batch, for one filter that all share."""
 
@@ -164,6 +174,7 @@ STRUCTURES = {
     Subpixel: {"a": 4, "b": 12},
     Scaled: {"a": 16, "b": 12},
     Mixed: {"a": 16, "b": 12},
+    Weighted: {"a": 16, "b": 12},
     Folded: {"a": 16, "b": 12},
     Relations: {"a": 16, "q": 6, "b": 12},
     Padded: {"a": 16, "b": 12},
