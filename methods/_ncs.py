@@ -46,6 +46,7 @@ def minimise(
     sigma: float = 1.0,
     population: int = 10,
     accepting: bool = True,
+    relative: bool = False,
 ) -> Found | None:
     """Minimises `cost` over the box from 0 to `upper`.
 
@@ -57,6 +58,7 @@ def minimise(
         generator: draws everything.
         sigma: standard deviation of all offspring at first, in every coordinate.
         population: individuals, two or more.
+        relative: what is compared is costs less the best one so far, and each offspring has a lambda of its own.
         accepting: False: no offspring ever takes its parent's place, so that all are drawn round the start.
 
     Returns:
@@ -85,9 +87,10 @@ def minimise(
                 best = Found(point.copy(), value, tried)
         if accepting:
             # equation (3): a parent goes when f(x') / Corr(p') < lambda, both as shares of the pair
-            trust = 1 + (0.1 - 0.1 * generation / generations) * normal(1)[0]
+            trust = 1 + (0.1 - 0.1 * generation / generations) * normal(population if relative else 1)
             apart = _share(_distance(offspring, points, sigmas), _distance(points, points, sigmas))
-            better = _share(values, costs) < trust * apart
+            ideal = best.cost if relative else 0.0
+            better = _share(values - ideal, costs - ideal) < trust * apart
             points[better], costs[better] = offspring[better], values[better]
             accepted += better
         if (generation + 1) % population == 0:

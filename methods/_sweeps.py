@@ -17,7 +17,17 @@ from ._dqn import Agent, Observations
 if TYPE_CHECKING:
     from .id_rl import IDRLConfig
 
-__all__ = ["FEATURES", "TRAINED", "Action", "Pruning", "actions_of", "filters_left", "l1_scores", "reward_of"]
+__all__ = [
+    "FEATURES",
+    "TRAINED",
+    "Action",
+    "TrainAndPrune",
+    "actions_of",
+    "filters_left",
+    "l1_scores",
+    "reward_of",
+    "sweep_points",
+]
 
 FEATURES = 11  # of the agent's state
 TRAINED = 0.8  # of a practice's budget; looks, also the one at its end, are paid from the rest
@@ -66,7 +76,7 @@ def reward_of(config: "IDRLConfig", accuracy: float, reference: float, removed: 
 
 def l1_scores(groups: Sequence[ChannelGroup]) -> dict[str, Tensor]:
     """Each filter's l1 norm, summed over layers that are tied: [width] by group name, on the CPU."""
-    return {g.name: torch.stack([w.detach().abs().flatten(1).sum(1) for w in g.weights]).sum(0).cpu() for g in groups}
+    return {group.name: group.norms().detach().cpu() for group in groups}
 
 
 def filters_left(
@@ -85,7 +95,31 @@ def filters_left(
     return mean, sum(left for left, _ in layers) / sum(width for _, width in layers)
 
 
-class Pruning:
+def sweep_points(trial: Trial, config: "IDRLConfig", part: float, shortest: float) -> list[float]:
+    """Shares of the training at which sweeps are made, evenly spaced; the last one is at `last`.
+
+    The first is after the warm-up and after `first` epochs, where filters are noise no more. There are fewer sweeps
+    than `decisions` where the training between two of them would be less than a batch.
+
+    Args:
+        trial: whose budget pays.
+        config: says where the first and last are.
+        part: share of the method's part of the budget that the training takes.
+        shortest: of the shares of trainings with these points.
+    """
+    begin = config.warmup
+    if trial.ledger.budget.unit == "dense_epochs" and config.first:
+        begin = max(begin, config.first / max(part * trial.ledger.pruning, 1e-9))
+    if begin and trial.steps(begin * shortest) < 1:
+        begin = 1.0
+    for count in range(config.decisions, 1, -1):
+        gap = (config.last - begin) / (count - 1)
+        if gap > 0 and trial.steps(gap * shortest) >= 1:
+            return np.linspace(config.last, begin, count)[::-1].tolist()
+    return [config.last]
+
+
+class TrainAndPrune:
     """One training with sweeps in it: the run itself, or a practice.
 
     Args:
@@ -94,12 +128,22 @@ class Pruning:
         dimension: intrinsic dimension of the training images.
         part: share of the method's part of the budget to train for.
         practice: it is one. Else the last part of the training takes all that is left, and nobody looks at its end.
+        points: shares of the training at which sweeps are made; None for `sweep_points`.
     """
 
-    def __init__(self, trial: Trial, agent: Agent, dimension: float, part: float, practice: bool) -> None:
+    def __init__(
+        self,
+        trial: Trial,
+        agent: Agent,
+        dimension: float,
+        part: float,
+        practice: bool,
+        points: Sequence[float] | None = None,
+    ) -> None:
         self.trial, self.agent, self.dimension = trial, agent, dimension
         self.config: IDRLConfig = trial.config
         self.part, self.practice = part, practice
+        self.points = list(points or sweep_points(trial, self.config, part, part))
         self.actions = actions_of(self.config)
         self.dense = trial.surgery.groups
         self.images = self._affordable(trial.sizes.validation)
@@ -110,30 +154,39 @@ class Pruning:
         """Trains and sweeps by turns. Ends at the target, where that has a size.
 
         Args:
-            reference: accuracies that sweeps are compared with (`unpruned`); empty for the best of this run so far.
+            reference: accuracies that sweeps are compared with (`unpruned`).
         """
         config, trial = self.config, self.trial
-        self._train(0.0, config.points[0])
+        self._train(0.0, self.points[0])
         best = self.accuracy if self._look() else 0.0
-        for number, (begin, end) in enumerate(pairwise([*config.points, 1.0])):
-            final = number == config.decisions - 1
-            self.progress = begin
+        for number, (begin, end) in enumerate(pairwise([*self.points, 1.0])):
+            final = number == len(self.points) - 1
+            self.progress, compared = begin, self.accuracy
+            # 1. a sweep: the agent decides layer by layer, and filters go
             observations, actions = self._sweep(number)
+            # 2. what it cost: the accuracy at once, before training goes on, or after it
+            judged = self._evaluated(recalibrate=True) if config.reference == "before" else None
             self._train(begin, end)
             if (final and not self.practice) or not self._look():
                 continue
             self.progress = end
-            removed = 1 - filters_left(self.dense, trial.surgery.groups)[1]
-            reward = reward_of(config, self.accuracy, reference[number] if reference else best, removed)
+            if config.reference != "before":
+                judged, compared = self.accuracy, reference[number] if reference else best
             best = max(best, self.accuracy)
+            if judged is None:
+                continue
+            # 3. the same reward for each layer's decision, and the agent learns
+            removed = 1 - filters_left(self.dense, trial.surgery.groups)[1]
+            reward = reward_of(config, judged, compared, removed)
             self.agent.remember([*observations, self._observe(0, {})], actions, reward, ended=final)
-            self.agent.learn(config.updates)
+            if config.agent != "uniform":
+                self.agent.learn(config.updates)
             trial.log(reward=reward, epsilon=self.agent.epsilon)
 
     def unpruned(self) -> list[float]:
         """The same training without sweeps: the accuracy at the end of each part that follows one."""
         seen = []
-        for begin, end in pairwise([0.0, *self.config.points, 1.0]):
+        for begin, end in pairwise([0.0, *self.points, 1.0]):
             self._train(begin, end)
             self._look()
             seen.append(self.accuracy)
@@ -142,7 +195,7 @@ class Pruning:
     def _sweep(self, number: int) -> tuple[list[Observations], list[int]]:
         """Walks the layers in order and removes what the agent says; gives what it saw and did, layer by layer."""
         trial, groups = self.trial, self.trial.surgery.groups
-        fitted = trial.target.has_size and number == self.config.decisions - 1
+        fitted = trial.target.has_size and number == len(self.points) - 1
         observations: list[Observations] = []
         chosen: list[int] = []
         widths: dict[str, int] = {}
@@ -170,7 +223,7 @@ class Pruning:
         target, groups = self.trial.target.ratio, self.trial.surgery.groups
         if target is None:
             return list(range(len(self.actions)))
-        ceiling = target ** ((number + 1) / self.config.decisions)
+        ceiling = target ** ((number + 1) / len(self.points))
         most = max(self.actions, key=lambda action: action.fraction)
 
         def size(fraction: float, later: Action | None) -> float:
@@ -228,17 +281,22 @@ class Pruning:
 
     def _look(self) -> bool:
         """Takes down the accuracy now, and its change; False where the search's share does not pay for it any more."""
-        try:  # BatchNorm's running statistics are of the training that has just ended: none are collected for it
-            now = self.trial.evaluate(self.images, recalibrate=False).top1
+        now = self._evaluated(recalibrate=False)  # BatchNorm's statistics are of the training that has just ended
+        if now is not None:
+            self.accuracy, self.change = now, now - self.accuracy
+        return now is not None
+
+    def _evaluated(self, recalibrate: bool) -> float | None:
+        try:
+            return self.trial.evaluate(self.images, recalibrate=self.images if recalibrate else False).top1
         except BudgetSpent:
-            return False
-        self.accuracy, self.change = now, now - self.accuracy
-        return True
+            return None
 
     def _affordable(self, images: int) -> int:
-        """So many images, or as many as half of what looking may cost pays for before each sweep and at the end."""
-        ledger = self.trial.ledger
-        price = ledger.price(self.trial.surgery.macs) * 2 * (self.config.decisions + 1)
+        """So many images, or as many as half of what looking may cost pays for, at each time of looking."""
+        ledger, sweeps = self.trial.ledger, len(self.points)
+        looks = 3 * sweeps + 1 if self.config.reference == "before" else sweeps + 1
+        price = ledger.price(self.trial.surgery.macs) * 2 * looks
         most = min(ledger.search_left, (1 - self.part) * ledger.left) if self.practice else ledger.search_left
         return max(1, min(images, int(most / price))) if price else images
 

@@ -2,7 +2,6 @@
 
 from typing import Annotated, Literal
 
-import numpy as np
 import torch
 from pydantic import Field, model_validator
 
@@ -10,14 +9,16 @@ from bench import Config, Images, Method, Trial
 
 from ._dimension import levina_bickel, neighbour_distances, two_nn
 from ._dqn import Agent
-from ._sweeps import FEATURES, TRAINED, Pruning, actions_of, filters_left
+from ._sweeps import FEATURES, TRAINED, TrainAndPrune, actions_of, filters_left, sweep_points
 
 
 class IDRLConfig(Config):
     """Settings of `id-rl`."""
 
-    agent: Literal["online", "pretrained"] = Field(
-        "online", description="online: learns within the run; pretrained: first on subsets of the classes, charged"
+    agent: Literal["online", "pretrained", "uniform"] = Field(
+        "online",
+        description="online: learns within the run; pretrained: first on subsets of the classes, charged; "
+        "uniform: actions by lot, what an agent must beat",
     )
     ranking: Literal["both", "l1", "attention"] = Field("both", description="rankings that the agent may choose from")
     fractions: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = Field(
@@ -26,15 +27,18 @@ class IDRLConfig(Config):
         description="shares of a layer's filters that may go at once, beside none",
     )
     decisions: int = Field(12, ge=1, description="sweeps over the layers, evenly spaced")
-    warmup: float = Field(0.1, ge=0, lt=1, description="share of the training before the first sweep")
+    warmup: float = Field(0.1, ge=0, lt=1, description="share of the training before the first sweep, at least")
+    first: float = Field(1.0, ge=0, description="epochs before the first sweep, at least")
     last: float = Field(0.6, gt=0, lt=1, description="share of the training before the last sweep")
     reward: Literal["accuracy", "compression"] = Field(
         "accuracy", description="accuracy: it must hold; compression: it is rewarded in proportion to accuracy"
     )
     strength: float = Field(1.0, ge=0, description="weight of the removed share in the reward (beta)")
     tolerance: float = Field(0.02, ge=0, description="accuracy that may be lost against the reference (tau)")
-    reference: Literal["best", "unpruned"] = Field(
-        "best", description="best: of this run so far; unpruned: a training without pruning, at the same point of it"
+    reference: Literal["before", "best", "unpruned"] = Field(
+        "before",
+        description="what a sweep is compared with. before: itself, the accuracy before and right after it; best: of "
+        "this run so far; unpruned: a training without pruning, at the same point of it",
     )
     gamma: float = Field(0.9, ge=0, le=1, description="discount from one layer's decision to the next")
     epsilon: float = Field(0.05, ge=0, le=1, description="share of random actions in the end; 1 at first")
@@ -54,11 +58,6 @@ class IDRLConfig(Config):
             raise ValueError(f"last={self.last} is not after warmup={self.warmup}: leave room for the sweeps")
         return self
 
-    @property
-    def points(self) -> list[float]:
-        """Shares of the training at which sweeps are made; the last one is at `last`."""
-        return np.linspace(self.last, self.warmup, self.decisions)[::-1].tolist()
-
 
 class IDRL(Method):
     """An agent removes filters while the network trains from scratch; it knows the data's intrinsic dimension.
@@ -68,16 +67,18 @@ class IDRL(Method):
     training, the dimension in the agent's state, two rankings of filters, and that the agent decides how many each
     layer loses. The rest follows the authors' earlier agent (Khatri, Won, "Kernel-controlled DQN based CNN Pruning for
     Model Compression and Acceleration", RACS 2020), or is ours: a DQN whose actions are a ranking and a fraction,
-    sweeps over all layers at even distances with one reward for each, no sweep in the first epochs, when filters are
-    still noise, and no fine-tuning after the training. Attention is that of activations, which ranks the network as it
-    is.
+    sweeps over all layers at even distances with one reward for each, none in the first epoch, when filters are still
+    noise (`first`), and no fine-tuning after the training. Attention is that of activations, which ranks the network as
+    it is.
 
-    Deviations: a sweep is compared with the best accuracy of this run so far, where the earlier agent seems to compare
-    with an unpruned training at the same epoch (`reference=unpruned`, which spends a part of the budget on one).
-    Filters do not come back. A target with a size is ours: actions are bounded so that it stays within reach, and the
-    last sweep ends at it; at `auto` the agent decides alone. Within one run the dimension is a constant and no signal
-    (`agent=online`); `agent=pretrained` practises on the first 10, 5 and 2 classes before the run, whose dimensions it
-    sees, all estimated from one number of images.
+    Deviations: a sweep is judged by the accuracy right after it against that before it, where the earlier agent seems
+    to compare with an unpruned training at the same epoch (`reference=unpruned`, which spends a part of the budget on
+    one). Against the best accuracy of this run so far (`reference=best`) the progress of training counts as success of
+    pruning. Filters do not come back. A target with a size is ours: actions are bounded so that it stays within reach,
+    and the last sweep ends at it; at `auto` the agent decides alone. Within one run the dimension is a constant and no
+    signal (`agent=online`), so that the paper's thesis needs `agent=pretrained`; what learning adds is either's result
+    minus that of `agent=uniform`; `agent=pretrained` practises on the first 10, 5 and 2 classes before the run, whose
+    dimensions it sees, all estimated from one number of images.
     """
 
     name = "id-rl"
@@ -87,7 +88,7 @@ class IDRL(Method):
     targets = "any"
     Config = IDRLConfig
 
-    def prune(self, trial: Trial) -> None:
+    def prune(self, trial: Trial[IDRLConfig]) -> None:
         """Estimates the dimension, practises where that is asked for, then trains and prunes."""
         config: IDRLConfig = trial.config
         dense = trial.surgery.groups
@@ -105,7 +106,7 @@ class IDRL(Method):
             len(actions_of(config)),
             seed=int(torch.randint(2**31, (1,), generator=trial.rng)),
             gamma=config.gamma,
-            epsilon=config.epsilon,
+            epsilon=1.0 if config.agent == "uniform" else config.epsilon,
             exploring=config.explore * config.decisions * (1 + len(subsets)),
         )
         # 2. practice on subsets of the classes
@@ -127,11 +128,13 @@ class IDRL(Method):
         """One training with pruning, after one without where that is the reference."""
         config: IDRLConfig = trial.config
         reference: list[float] = []
-        if config.reference == "unpruned":
-            with trial.practice(config.unpruned * part) as unpruned:
-                reference = Pruning(unpruned, agent, dimension, TRAINED, practice=True).unpruned()
-            part *= 1 - config.unpruned
-        Pruning(trial, agent, dimension, part, practice).run(reference)
+        unpruned = config.unpruned if config.reference == "unpruned" else 0.0
+        shares = [part * (1 - unpruned), *([part * unpruned * TRAINED] if unpruned else [])]
+        points = sweep_points(trial, config, shares[0], min(shares))
+        if unpruned:
+            with trial.practice(unpruned * part) as beside:
+                reference = TrainAndPrune(beside, agent, dimension, TRAINED, True, points).unpruned()
+        TrainAndPrune(trial, agent, dimension, shares[0], practice, points).run(reference)
 
 
 def subset_dimensions(images: Images, config: IDRLConfig) -> dict[int, float]:

@@ -14,6 +14,7 @@ import typer
 from bench.cli.best_command import best
 from bench.cli.export_command import export
 from bench.cli.new_track_command import new_track
+from bench.cli.table_command import table
 from bench.data.folder import data_folder
 from bench.errors import BenchError, UsageError
 from bench.records.text import json_ascii, json_text, plain
@@ -272,12 +273,18 @@ def show(
 def leaderboard(
     out: Annotated[Path, typer.Option(help="Folder to write.")] = Path("page"),
     store: StoreOption = DEFAULT_STORE,
+    track: Annotated[
+        list[str] | None, typer.Option(help="Only this track; may be given again.", show_default="all")
+    ] = None,
+    store_only: Annotated[
+        bool, typer.Option("--store-only", help="Leave out the results that come with bench.")
+    ] = False,
     open_: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
 ) -> None:
     """Draw every track's table and plot, from the store and the committed results, as a folder that opens from disk."""
     from bench.cli.run_command import draw_leaderboard
 
-    page, said = draw_leaderboard(store, out)
+    page, said = draw_leaderboard(store, out, _names(track), store_only)
     print(said)
     if open_:
         import webbrowser
@@ -506,6 +513,7 @@ def new_method(
 new.command("track")(new_track)
 app.command()(best)
 app.command()(export)
+app.command()(table)
 
 
 @app.callback()

@@ -51,8 +51,14 @@ def all_evidence(store: Path) -> dict[str, Evidence]:
     return evidence_below(committed_results()) | evidence_below(store)
 
 
-def draw_leaderboard(store: Path, out: Path) -> tuple[Path, str]:
+def draw_leaderboard(store: Path, out: Path, tracks: Sequence[str] = (), store_only: bool = False) -> tuple[Path, str]:
     """Writes the pages of the store and the committed results, record by record.
+
+    Args:
+        store: folder of the runs.
+        out: folder of the pages.
+        tracks: only these; empty for all.
+        store_only: leave out the committed results.
 
     Returns:
         The index, and what was drawn, for people.
@@ -66,11 +72,11 @@ def draw_leaderboard(store: Path, out: Path) -> tuple[Path, str]:
     unreadable: list[Unreadable] = []
 
     def records() -> Iterator[Record]:
-        for root in (committed_results(), store):
+        for root in (store,) if store_only else (committed_results(), store):
             for each in each_record(root):
                 if isinstance(each, Unreadable):
                     unreadable.append(each)
-                else:
+                elif not tracks or each.track in tracks:
                     drawn.add(each.run_id)
                     yield each
 

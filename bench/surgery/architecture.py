@@ -33,7 +33,10 @@ def save_network(network: nn.Module, path: Path, description: Mapping[str, Any])
     """
     tensors = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in network.state_dict().items()}
     numbers = resized_attributes(network)
-    tensors |= {name: torch.tensor(value, dtype=torch.int64) for name, value in numbers.items()}
+    tensors |= {
+        name: value.detach().cpu().clone() if isinstance(value, Tensor) else torch.tensor(value, dtype=torch.int64)
+        for name, value in numbers.items()
+    }
     save_file(tensors, path, metadata={_METADATA_KEY: json.dumps(dict(description), sort_keys=True)})
 
 
@@ -65,7 +68,7 @@ def load_tensors_into(network: nn.Module, tensors: Mapping[str, Tensor]) -> None
             network is as before.
     """
     dense = network.state_dict(keep_vars=True)
-    numbers = {name: tensor for name, tensor in tensors.items() if name not in dense and _is_number(network, name)}
+    numbers = {name: tensor for name, tensor in tensors.items() if name not in dense and _is_extra(network, name)}
     tensors = {name: tensor for name, tensor in tensors.items() if name not in numbers}
     unknown, missing = sorted(set(tensors) - set(dense)), sorted(set(dense) - set(tensors))
     if unknown or missing:
@@ -91,18 +94,23 @@ def load_tensors_into(network: nn.Module, tensors: Mapping[str, Tensor]) -> None
     for name, value in numbers.items():
         path, _, attribute = name.rpartition(".")
         module = network.get_submodule(path)
-        kind = type(getattr(module, attribute))
-        set_attribute(module, attribute, int(value) if kind is int else kind(value.tolist()))
+        old = getattr(module, attribute)
+        if isinstance(old, Tensor):
+            set_attribute(module, attribute, value.to(old.device, old.dtype))
+        else:
+            set_attribute(module, attribute, int(value) if type(old) is int else type(old)(value.tolist()))
     for module in holders:
         fit_attributes(module)
     network.load_state_dict(dict(tensors))
 
 
-def _is_number(network: nn.Module, name: str) -> bool:
-    """Whether a name is a whole number, or a list of them, in a module of the network."""
+def _is_extra(network: nn.Module, name: str) -> bool:
+    """Whether a name is a whole number, a list of them or a buffer in a module of the network."""
     path, _, attribute = name.rpartition(".")
     module = dict(network.named_modules()).get(path)
-    value = None if module is None else module.__dict__.get(attribute)
+    if module is None or attribute in module._buffers:
+        return module is not None
+    value = module.__dict__.get(attribute)
     return type(value) is int or (isinstance(value, list | tuple) and all(type(each) is int for each in value))
 
 

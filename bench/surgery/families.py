@@ -109,7 +109,8 @@ class _Members:
     def __init__(self, entries: Sequence[Entry], solution: Solution) -> None:
         self._entries = entries
         owner = np.repeat(np.arange(len(entries)), [entry.size for entry in entries])
-        pairs = np.unique(solution.of[1:] * len(entries) + owner)
+        pairs = np.sort(solution.of[1:] * len(entries) + owner)
+        pairs = pairs[np.concatenate([[True], pairs[1:] != pairs[:-1]])]
         self._components, self._places = pairs // len(entries), pairs % len(entries)
 
     def of(self, component: int) -> list[Entry]:
@@ -158,7 +159,10 @@ def _attributes(
     found: dict[tuple[str, str, int | None], int] = {}
     mine = np.zeros(solution.count, dtype=bool)
     mine[family] = True
+    sure = {(each.module, each.name, each.item) for each in attributes if each.sure}
     for attribute in attributes:
+        if not attribute.sure and (attribute.module, attribute.name, attribute.item) in sure:
+            continue
         components = solution.of[attribute.labels]
         if not mine[components].any() or attribute.axis not in varying_axes(components):
             continue

@@ -7,12 +7,14 @@ carries facets: tensors of its own shape that hold the label which owns each ele
 what goes in, and the trace goes on.
 """
 
+import inspect
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as pytree
@@ -23,10 +25,15 @@ from bench.surgery.ties import Attribute, Split, Ties, varying
 __all__ = ["Tracer", "lengths_in", "plain_kernels"]
 
 _FACETS, _FREE, _WHY = "_bench_facets", "_bench_free", "_bench_why"
+RANDOM = ("aten::bernoulli_", "aten::bernoulli", "aten::native_dropout")
+"""What dropout and stochastic depth run."""
+
+_CONSTANT = ("aten::empty", "aten::detach", "aten::alias")
 _OPAQUE = ("einsum", "tensordot", "lstm", "gru", "rnn_tanh", "rnn_relu", "chain_matmul", "inner", "bilinear")
 """Functions that run as other operations than those that are counted: the cost is counted, too."""
 
 _FROM_SHAPES = ("in_channels", "out_channels", "groups", "in_features", "out_features")
+_DROPOUT = (F.dropout, F.dropout1d, F.dropout2d, F.dropout3d)
 
 
 @contextmanager
@@ -42,15 +49,20 @@ def plain_kernels() -> Iterator[None]:
 
 
 class _Functions(TorchFunctionMode):
-    """Remembers whether a function ran whose cost the operations do not show."""
+    """Remembers whether a function ran whose cost the operations do not show; may leave dropout out."""
 
-    def __init__(self) -> None:
+    def __init__(self, drops: bool = True) -> None:
         super().__init__()
-        self.opaque = False
+        self.opaque = self.random = False
+        self._drops = drops
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if getattr(func, "__name__", "") in _OPAQUE:
+        name = getattr(func, "__name__", "")
+        if name in _OPAQUE:
             self.opaque = True
+        if not self._drops and func in _DROPOUT:
+            self.random = True
+            return args[0]
         return func(*args, **(kwargs or {}))
 
 
@@ -59,6 +71,7 @@ class Tracer(TorchDispatchMode):
 
     Attributes:
         ties: everything that was found, over all runs.
+        random: whether dropout or stochastic depth ran, in any run.
         opaque: whether `ties.products` may be incomplete.
         unknown: operations without a rule, with the module that ran the first of each.
         positions: by parameter name, at how many positions of one input it was applied.
@@ -78,6 +91,10 @@ class Tracer(TorchDispatchMode):
         self._network = network
         self._names = {module: name for name, module in network.named_modules()}
         self._stack: list[nn.Module] = [network]
+        self.random = False
+        self._operations: list[Any] = []
+        self._seen: list[list[Any]] = []
+        self._following = True
         self._lengths: dict[nn.Module, list[tuple[str, int | None, int]]] = {}
         self._origins: dict[int, str] = {}
         self._start()
@@ -86,6 +103,7 @@ class Tracer(TorchDispatchMode):
         """One forward pass; the network's outputs, whose labels are pinned."""
         self.counting = counting
         self._network.train(training)
+        self._operations, self._following = [], True
         functions = _Functions()
         with ExitStack() as stack:
             for module in self._network.modules():
@@ -97,10 +115,21 @@ class Tracer(TorchDispatchMode):
             stack.enter_context(self)
             outputs = self._network(inputs)
         self.opaque |= functions.opaque
+        self._seen.append(self._operations)
         for output in pytree.tree_leaves(outputs):
             for facet in self.facets(output) if isinstance(output, Tensor) else ():
                 self.ties.pin(facet, "its channels are the network's outputs", silent=True)
         return outputs
+
+    def runs_alike(self, inputs: Tensor) -> bool:
+        """Whether training mode executes what the first run did, dropout aside: it need not be followed then."""
+        self._network.train()
+        self._operations, self._following = [], False
+        functions = _Functions(drops=False)
+        with plain_kernels(), torch.no_grad(), functions, self:
+            self._network(inputs)
+        self.random |= functions.random
+        return self._operations == self._seen[0]
 
     # what rules ask for
 
@@ -157,15 +186,16 @@ class Tracer(TorchDispatchMode):
         for size in dict.fromkeys(sizes.values()):
             axes = [axis for axis, length in sizes.items() if length == size]
             same = [(name, item) for name, item, length in lengths if length == size]
-            pairs = zip(axes, same, strict=True) if len(axes) == len(same) else ((a, s) for a in axes for s in same)
+            sure = len(axes) == len(same)  # then they go together in the order of the code
+            pairs = zip(axes, same, strict=True) if sure else ((a, s) for a in axes for s in same)
             for axis, (name, item) in pairs:
-                self.ties.attributes.append(Attribute(path, name, item, kept, axis))
+                self.ties.attributes.append(Attribute(path, name, item, kept, axis, sure))
 
     def applied(self, labels: Tensor | None, positions: int) -> None:
         """A weight whose rows have these labels was applied at so many positions."""
-        rows = None if labels is None else labels[labels > 0]
-        if rows is not None and len(rows):
-            name = self.ties.tensor_of(int(rows[0]))
+        label = 0 if labels is None else int(labels.max())
+        if label:
+            name = self.ties.tensor_of(label)
             positions = positions if self.counting else 1  # a training run has two inputs
             self.positions[name] = max(positions, self.positions.get(name, 0))
 
@@ -191,7 +221,15 @@ class Tracer(TorchDispatchMode):
 
         kwargs = kwargs or {}
         outputs = func(*args, **kwargs)
-        apply_rule(self, func, args, kwargs, outputs)
+        name = func.overloadpacket._qualified_op_name
+        if name in RANDOM:
+            self.random = True
+        if isinstance(outputs, Tensor) and not outputs.is_floating_point():
+            pass  # counters, masks and shapes
+        elif name not in _CONSTANT:
+            self._operations.append((name, [list(each.shape[1:]) for each in args if isinstance(each, Tensor)]))
+        if self._following:
+            apply_rule(self, func, args, kwargs, outputs)
         return outputs
 
     def _enter(self, module: nn.Module, _inputs: Any) -> None:
@@ -220,15 +258,20 @@ class Tracer(TorchDispatchMode):
 
 
 def lengths_in(module: nn.Module) -> list[tuple[str, int | None, int]]:
-    """The whole numbers of a module that its methods read: attribute, place in it, value; in the order of the code."""
+    """The whole numbers of a module that `forward`, or a method that it calls, reads: attribute, place in it, value.
+
+    They are in the order of the code, which tells numbers of one value apart.
+    """
     order: dict[str, None] = {}
-    for cls in type(module).__mro__:
-        if cls is nn.Module:
-            break
-        for name, method in vars(cls).items():
-            code = getattr(method, "__code__", None)
-            if code is not None and name != "__init__":
-                order |= dict.fromkeys(code.co_names)
+    waiting, known = ["forward"], {"forward", "__init__"}
+    while waiting:
+        method = inspect.getattr_static(type(module), waiting.pop(), None)
+        code = getattr(getattr(method, "fget", method), "__code__", None)
+        for name in () if code is None else code.co_names:
+            order[name] = None
+            if name not in known and hasattr(type(module), name) and not hasattr(nn.Module, name):
+                known.add(name)
+                waiting.append(name)
     found: list[tuple[str, int | None, int]] = []
     for name in order:
         value = module.__dict__.get(name)

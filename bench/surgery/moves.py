@@ -59,6 +59,8 @@ def _viewed(call: Call) -> None:
             inner = max(sizes)
             blocks = shape[inner] in lengths and not any(shape[d] in lengths for d in sizes if d != inner)
             call.tracer.split(after, strict=True, blocks=blocks)
+            parts = " x ".join(str(shape[d]) for d in sizes)
+            call.tracer.ties.note(after, f"its channels become {parts} in {call.tracer.where}")
     call.give(call.out, facets)
 
 

@@ -94,6 +94,7 @@ def _inputs(call: Call, channel_dim: int) -> tuple[Tensor | None, Tensor | None]
     for facet in call.facets(call.x):
         if channel_dim in varying(facet):
             others = [d for d in range(facet.dim()) if d != channel_dim]
+            call.tracer.measure(facet, {channel_dim: facet.shape[channel_dim]})  # `groups=self.channels`, say
             rest = mixed(call, facet, others, None)
             channels = None if rest is None else rest.reshape(-1)
         elif channel_dim and 0 in varying(facet):

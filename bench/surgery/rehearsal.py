@@ -22,10 +22,10 @@ from bench.surgery.mask import masked
 from bench.surgery.proof import is_harness_hook
 from bench.surgery.remove import SlicePlan, plan_removal, resize_network
 
-__all__ = ["Rehearsal", "random_copy", "steady"]
+__all__ = ["Rehearsal", "random_copy", "removed", "steady"]
 
 _SEED = 20_260_101
-_BLOCK = 1_048_573  # prime, so that no row of a weight is another's repetition
+_BLOCK = 262_139  # prime, so that no row of a weight is another's repetition
 _SAME, _SAME_DOUBLE = 1e-4, 1e-7  # of the outputs' spread, in float32; where that is not enough, in float64
 _BATCH = 3  # in training mode: over two values batch statistics tell signs only
 
@@ -114,11 +114,13 @@ class Rehearsal:
         network: a random copy.
         shape: one input's shape, (C, H, W).
         trains: whether it runs in training mode at all.
+        drops: whether it has dropout or stochastic depth.
     """
 
-    def __init__(self, network: nn.Module, shape: tuple[int, int, int], trains: bool) -> None:
+    def __init__(self, network: nn.Module, shape: tuple[int, int, int], trains: bool, drops: bool) -> None:
         self.network = network
         self.trains = trains
+        self._drops = drops
         generator = torch.Generator().manual_seed(_SEED)
         self._inputs = torch.randn(_BATCH, *shape, generator=generator)
 
@@ -197,10 +199,10 @@ class Rehearsal:
         groups = Groups(tuple(chosen), (), build_cost(self.network, chosen, (), 0))
         keep = {group.name: _random_channels(group.width, generator) for group in groups}
         modes = (False, True) if self.trains else (False,)
+        with removed(self.network, plan_removal(self.network, groups, keep)):  # first, as it may not even run
+            given = [self._outputs(training) for training in modes]
         with masked(self.network, groups, keep):
-            expected = [self._outputs(training) for training in modes]
-        with _removed(self.network, plan_removal(self.network, groups, keep)):
-            return [difference(each, self._outputs(mode)) for each, mode in zip(expected, modes, strict=True)]
+            return [difference(self._outputs(mode), each) for each, mode in zip(given, modes, strict=True)]
 
     def _outputs(self, training: bool) -> list[Tensor]:
         self.network.train(training)
@@ -209,7 +211,7 @@ class Rehearsal:
         try:
             with torch.no_grad(), plain_kernels(), torch.random.fork_rng(devices=[]):
                 torch.manual_seed(_SEED)
-                if training:
+                if training and self._drops:
                     with steady():
                         outputs = self.network(inputs)
                 else:
@@ -246,7 +248,7 @@ def difference(expected: Sequence[Tensor], given: Sequence[Tensor]) -> float:
 
 
 @contextmanager
-def _removed(network: nn.Module, plan: SlicePlan) -> Iterator[None]:
+def removed(network: nn.Module, plan: SlicePlan) -> Iterator[None]:
     """The network with a plan carried out; as before on leaving."""
     before = [
         (module, dict(module.__dict__), dict(module._parameters), dict(module._buffers)) for module in network.modules()

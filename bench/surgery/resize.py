@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-__all__ = ["Places", "fit_attributes", "lower_attribute", "replace_tensor", "resized_attributes"]
+__all__ = ["Places", "fit_attributes", "lower_attribute", "replace_tensor", "resized_attributes", "set_attribute"]
 
 _RESIZED = "_resized_attributes"
 """Where a module remembers which of its numbers a removal changed, so that a file can hold them."""
@@ -50,6 +50,8 @@ def replace_tensor(places: Places, old: Tensor, tensor: Tensor) -> None:
         new = nn.Parameter(new, requires_grad=old.requires_grad)
     for module, name in places.of(old):
         setattr(module, name, new)
+        if name in module._non_persistent_buffers_set:
+            remember(module, name)
 
 
 def fit_attributes(module: nn.Module) -> None:
@@ -93,11 +95,16 @@ def lower_attribute(module: nn.Module, name: str, item: int | None, lost: int) -
 def set_attribute(module: nn.Module, name: str, value: Any) -> None:
     """Sets a module's number, and remembers that it was changed."""
     setattr(module, name, value)
+    remember(module, name)
+
+
+def remember(module: nn.Module, name: str) -> None:
+    """Notes that a number, or a buffer that no state dictionary has, was changed."""
     setattr(module, _RESIZED, tuple(dict.fromkeys((*getattr(module, _RESIZED, ()), name))))
 
 
 def resized_attributes(network: nn.Module) -> Mapping[str, Any]:
-    """The numbers that removals changed, `path.name` -> whole number, list or tuple."""
+    """What removals changed that no state dictionary has, `path.name` -> whole number, list, tuple or buffer."""
     return {
         f"{path}.{name}" if path else name: getattr(module, name)
         for path, module in network.named_modules()

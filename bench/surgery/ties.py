@@ -72,6 +72,7 @@ class Attribute:
         item: its place where the attribute is a list or tuple, else None.
         labels: the labels of the tensor that it measures, all its labelled axes.
         axis: the axis whose length the attribute is.
+        sure: whether no other number of the module, and no other axis, has the same value there.
     """
 
     module: str
@@ -79,6 +80,7 @@ class Attribute:
     item: int | None
     labels: NDArray[np.int64]
     axis: int
+    sure: bool = True
 
 
 @dataclass(frozen=True, eq=False)
@@ -210,11 +212,15 @@ class Ties:
 
 def varying(labels: Tensor) -> tuple[int, ...]:
     """The dimensions along which labels differ; they are kept with stride 0 along all others."""
-    return tuple(d for d in range(labels.dim()) if labels.shape[d] > 1 and labels.stride(d) != 0)
+    return tuple(
+        d for d, (size, step) in enumerate(zip(labels.shape, labels.stride(), strict=True)) if step != 0 and size > 1
+    )
 
 
 def _base(*tensors: Tensor) -> list[Tensor]:
     """Tensors of one shape, without the dimensions along which none of them differs."""
+    if all(each.dim() == 1 and each.shape == tensors[0].shape for each in tensors):
+        return list(tensors)
     tensors = torch.broadcast_tensors(*tensors)
     keep = {d for each in tensors for d in varying(each)}
     for d in range(tensors[0].dim()):

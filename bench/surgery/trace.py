@@ -20,7 +20,8 @@ from bench.surgery.cost import Term
 from bench.surgery.families import Families, Family, find_families, row_dim
 from bench.surgery.graph import Tracer
 from bench.surgery.groups import ChannelGroup, Groups, SkippedGroup, build_cost, weight_names, with_savings
-from bench.surgery.rehearsal import Rehearsal, random_copy
+from bench.surgery.rehearsal import Rehearsal, random_copy, removed
+from bench.surgery.remove import plan_removal
 from bench.surgery.ties import Product
 
 __all__ = ["trace_groups"]
@@ -58,7 +59,7 @@ def trace_groups(network: nn.Module, shape: tuple[int, int, int], prunable: Sequ
 
         families = find_families(copy, tracer.ties, [name for name in layers if _ran(tracer, copy, name)], wanted)
         found = [family.group for family in families.found]
-        offered, failed = Rehearsal(copy, shape, trains).separate(found, _doubtful(families, tracer))
+        offered, failed = Rehearsal(copy, shape, trains, tracer.random).separate(found, _doubtful(families, tracer))
         failed = [_with_note(each, families, tracer) for each in failed]
         left_out = [*families.skipped, *failed, *_attentions(copy, tracer, wanted)]
         if not offered:
@@ -73,6 +74,7 @@ def trace_groups(network: nn.Module, shape: tuple[int, int, int], prunable: Sequ
         terms, total = _terms(tracer.ties.products, kept, families)
         if tracer.opaque or tracer.unknown:
             total = count_macs(copy, shape).total
+            terms = [*terms, *_counted_terms(copy, shape, offered, terms, total)]
     cost = build_cost(network, live, terms, total)
     return Groups(with_savings(live, cost), tuple(left_out), cost)
 
@@ -113,7 +115,8 @@ def _traced(network: nn.Module, shape: tuple[int, int, int]) -> tuple[Tracer, bo
             f"with masking them. Make forward deterministic (dropout only where self.training)."
         )
     try:
-        tracer.run(inputs, training=True)
+        if not tracer.runs_alike(inputs):
+            tracer.run(inputs, training=True)
     except Exception:  # it cannot be trained at this size, so that nothing is lost
         return tracer, False
     finally:
@@ -162,6 +165,29 @@ def _attentions(network: nn.Module, tracer: Tracer, wanted: object) -> list[Skip
         for name, module in network.named_modules()
         if isinstance(module, nn.MultiheadAttention) and module in tracer.called
     ]
+
+
+def _counted_terms(
+    network: nn.Module, shape: tuple[int, int, int], groups: Sequence[ChannelGroup], terms: Sequence[Term], macs: int
+) -> list[Term]:
+    """What a channel of each group costs beyond the terms, counted; nothing where half of every group agrees."""
+
+    def missing(chosen: Sequence[ChannelGroup]) -> int:
+        cost = build_cost(network, groups, terms, macs)
+        keep = {group.name: torch.arange((group.width + 1) // 2) for group in chosen}
+        widths = {group.name: len(keep.get(group.name, range(group.width))) for group in groups}
+        everything = Groups(tuple(groups), (), cost)
+        with removed(network, plan_removal(network, everything, keep)):
+            return cost.macs(widths) - count_macs(network, shape).total
+
+    if missing(groups) == 0:
+        return []
+    found = []
+    for place, group in enumerate(groups):
+        rate = missing([group]) / (group.width // 2)
+        entries = tuple(int(each == place) for each in range(len(groups)))
+        found.append(Term(round(rate), ((0, entries),)))
+    return found
 
 
 def _terms(products: Sequence[Product], kept: Sequence[Family], families: Families) -> tuple[list[Term], int]:

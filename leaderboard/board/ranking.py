@@ -44,7 +44,8 @@ def rank_table(
             by_target[group.row.target].append(group)
     if not ranked:
         floors = [_floor(target, rows, images) for target, rows in by_target.items()]
-        return Ranking(floors=tuple(floor for floor in floors if floor)), [None] * len(groups)
+        gains = agent_gains([group for rows in by_target.values() for group in rows], {})
+        return Ranking(agent_gains=gains, floors=tuple(floor for floor in floors if floor)), [None] * len(groups)
     fields = [field_of(target, rows) for target, rows in by_target.items()]
     compared = _compare(fields, images)
     ranks: dict[tuple[str, str, str], RankInterval] = {}

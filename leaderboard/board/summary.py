@@ -5,7 +5,6 @@ Two runs are in one row when only the seed differs, and two rows are in one tabl
 names whose networks are the same, bit by bit, are one row.
 """
 
-import shlex
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -18,14 +17,13 @@ from bench.leaderboard.board.board import (
     Estimate,
     ExcludedRun,
     Row,
-    Run,
     Table,
     TrackSummary,
-    seed_status,
 )
-from bench.leaderboard.board.comparable import Protocol, digest, editions, protocol_of, text
-from bench.leaderboard.board.latency import latency_changes, usual_latency
+from bench.leaderboard.board.comparable import Protocol, editions, protocol_of, text
+from bench.leaderboard.board.latency import usual_latency
 from bench.leaderboard.board.ranking import rank_table
+from bench.leaderboard.board.rows import command_of, row_of, variant_key, variant_words
 from bench.leaderboard.board.run_group import RunGroup
 from bench.records.evidence import Evidence
 from bench.records.record import Record
@@ -94,7 +92,7 @@ def _by_table(records: list[Record]) -> dict[Protocol, list[Record]]:
 def _table(
     key: Protocol, records: list[Record], edition: str, ranked: bool, evidence: Mapping[str, Evidence]
 ) -> tuple[Table, list[ExcludedRun]]:
-    keys = {record.run_id: _variant_key(record) for record in records}
+    keys = {record.run_id: variant_key(record) for record in records}
     by_row: dict[tuple[str, str, str], dict[int, Record]] = defaultdict(dict)
     doubles = []
     for record in records:
@@ -104,7 +102,7 @@ def _table(
             doubles.append(_left_out(record, reason))
         else:
             group[record.seed] = record
-    variants = _variants(records, keys)
+    variants = variant_words(records, keys)
     usual = usual_latency(records)
     every = [
         _run_group(group.values(), variants[method, variant], usual, evidence)
@@ -140,7 +138,7 @@ def _run_group(
     group: Iterable[Record], variant: str, usual: Mapping[int, float], evidence: Mapping[str, Evidence]
 ) -> RunGroup:
     records = sorted(group, key=lambda record: record.seed)
-    made = RunGroup(_row(records, variant, usual), tuple(records))
+    made = RunGroup(row_of(records, variant, usual), tuple(records))
     beside = [evidence.get(record.run_id, Evidence()) for record in records]
     badges = Badges(
         len(records), made.tries, sum(each.network for each in beside), sum(each.verified for each in beside)
@@ -182,82 +180,6 @@ def _listed(records: Iterable[Record]) -> tuple[str, ...]:
     )
 
 
-def _row(records: list[Record], variant: str, usual: Mapping[int, float]) -> Row:
-    triples = [(r.dense, r.pruned, r.ratios) for r in records if r.dense and r.pruned and r.ratios]
-    dense = [each[0] for each in triples]
-    pruned = [each[1] for each in triples]
-    ratios = [each[2] for each in triples]
-    spent = [share for record in records if (share := record.spent_share) is not None]
-    return Row(
-        method=records[0].method,
-        control=records[0].control,
-        variant=variant,
-        target=records[0].target,
-        seed_status=seed_status(len(records)),
-        top1_test=Estimate.of(p.top1_test for p in pruned),
-        dense_top1_test=Estimate.of(d.top1_test for d in dense),
-        difference=Estimate.of(p.top1_test - d.top1_test for d, p in zip(dense, pruned, strict=True)),
-        macs=Estimate.of(float(p.macs) for p in pruned),
-        macs_nonzero=Estimate.of(float(p.macs_nonzero) for p in pruned),
-        macs_ratio=fmean(r.macs for r in ratios),
-        macs_nonzero_ratio=fmean(
-            p.macs_nonzero / d.macs if d.macs else 0.0 for d, p in zip(dense, pruned, strict=True)
-        ),
-        params_ratio=fmean(r.params for r in ratios),
-        compression=fmean(r.compression for r in ratios),
-        compression_weights=_mean_of_all(r.compression_weights for r in ratios),
-        latency=latency_changes(dense, pruned, usual),
-        device_seconds=fmean(record.ledger["total"].device_seconds for record in records),
-        spent=fmean(spent) if spent else None,
-        own_epochs=_mean_of_all(_own_epochs(record) for record in records),
-        runs=tuple(Run(record.run_id, record.seed, _command(record)) for record in records),
-        badges=Badges(len(records), None, 0, 0),
-        methods=(records[0].method,),
-    )
-
-
-def _own_epochs(record: Record) -> float | None:
-    """Epochs of the pruned network that would cost what was spent after the dense network."""
-    total, dense = record.ledger.get("total"), record.ledger.get("dense")
-    if not (total and record.dense and record.pruned and record.pruned.macs and record.budget.dense_epoch_macs):
-        return None
-    after = total.macs - (dense.macs if dense else 0)
-    return after / (record.budget.dense_epoch_macs * record.pruned.macs / record.dense.macs)
-
-
-def _mean_of_all(values: Iterable[float | None]) -> float | None:
-    """The mean; None where one is missing."""
-    every = list(values)
-    known = [value for value in every if value is not None]
-    return fmean(known) if known and len(known) == len(every) else None
-
-
-def _variant_key(record: Record) -> str:
-    return digest([record.config, record.manifest.get("method_sha256")])
-
-
-def _variants(records: list[Record], keys: dict[str, str]) -> dict[tuple[str, str], str]:
-    """What sets each variant of a method apart from the others: the settings that differ, else its code."""
-    seen: dict[str, dict[str, Record]] = defaultdict(dict)
-    for record in records:
-        seen[record.method][keys[record.run_id]] = record
-    labels = {}
-    for method, variants in seen.items():
-        configs = [record.config for record in variants.values()]
-        differing = sorted(
-            key
-            for key in {key for config in configs for key in config}
-            if len({digest(config.get(key)) for config in configs}) > 1
-        )
-        sources = {text(record.manifest.get("method_sha256", "")) for record in variants.values()}
-        for key, record in variants.items():
-            parts = [f"{name}={text(record.config.get(name))}" for name in differing]
-            if len(sources) > 1:
-                parts.append(f"code {text(record.manifest.get('method_sha256', 'unknown'))[:8]}")
-            labels[method, key] = ", ".join(parts)
-    return labels
-
-
 def _reason(record: Record) -> str:
     """Why no row counts this run; empty where one does."""
     if record.status == "ok":
@@ -276,15 +198,8 @@ def _reason(record: Record) -> str:
 
 def _left_out(record: Record, reason: str) -> ExcludedRun:
     return ExcludedRun(
-        record.run_id, record.method, record.target, record.seed, record.status, reason, _command(record)
+        record.run_id, record.method, record.target, record.seed, record.status, reason, command_of(record)
     )
-
-
-def _command(record: Record) -> str:
-    command = record.manifest.get("command")
-    if isinstance(command, list | tuple):
-        return shlex.join(str(part) for part in command)
-    return command if isinstance(command, str) and command else "not recorded"
 
 
 def _target_order(text: str) -> tuple[int, str, float, str]:

@@ -5,6 +5,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
 from bench.leaderboard.board.board import Row, Table, TrackSummary
+from bench.leaderboard.pages import accuracy_plots
 from bench.leaderboard.pages import plots as plot
 from bench.leaderboard.pages.blocks import Block, Cell, ColumnHead, Facts, Fold, Plot, TableBlock, TableRow, Text
 from bench.leaderboard.pages.column import Column
@@ -36,7 +37,7 @@ def table_blocks(
         Plot(
             "Test accuracy over MACs in the region of the pruned networks; controls are dotted, the dense network is "
             "the dashed line. The numbers are in the table below.",
-            plot.accuracy(table, colour),
+            accuracy_plots.accuracy(table, colour),
             shows="accuracy",
         )
     )

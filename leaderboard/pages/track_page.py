@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 
 from bench.leaderboard.board.board import Board, Table, TrackSummary
 from bench.leaderboard.pages import plots as plot
+from bench.leaderboard.pages.accuracy_plots import over_budget
 from bench.leaderboard.pages.blocks import (
     Block,
     Cell,
@@ -84,7 +85,7 @@ def _over_budget(track: TrackSummary, colour: Mapping[str, str]) -> list[Section
     plots = [
         Plot(f"{kind.capitalize()}, {device}: test accuracy over the budget, 95 % intervals over seeds.", figure)
         for (kind, _, device), tables in by_kind.items()
-        if (figure := plot.over_budget(tables, colour)) is not None
+        if (figure := over_budget(tables, colour)) is not None
     ]
     return [Section("Accuracy over budget", "over-budget", tuple(plots))] if plots else []
 

@@ -16,12 +16,12 @@ from bench import Images, NotPrunable, Record, Trial
 from bench.checks.method.kit import check_class
 from bench.methods._attention import attention_scores
 from bench.methods._dqn import Agent, Observations
-from bench.methods._sweeps import Action, Pruning, actions_of, filters_left, l1_scores, reward_of
+from bench.methods._sweeps import Action, TrainAndPrune, actions_of, filters_left, l1_scores, reward_of, sweep_points
 from bench.methods.id_rl import IDRL, IDRLConfig, subset_dimensions
 from bench.trial.phases import calls_of, settle
 
 Make = Callable[..., Trial]
-FEW: dict[str, Any] = {"decisions": 3, "images": 40, "updates": 2}
+FEW: dict[str, Any] = {"decisions": 3, "images": 40, "updates": 2, "first": 0.0}
 
 
 class Scripted(Agent):
@@ -56,9 +56,9 @@ class Scripted(Agent):
         self.updates.append(updates)
 
 
-def pruning(trial: Trial, script: Sequence[int], practice: bool = False, **settings: Any) -> Pruning:
-    trial.config = IDRLConfig(**{**FEW, **settings})
-    return Pruning(trial, Scripted(script), 10.0, 0.8 if practice else 1.0, practice)
+def pruning(trial: Trial, script: Sequence[int], practice: bool = False, **settings: Any) -> TrainAndPrune:
+    trial.config = IDRLConfig(**{**FEW, "reference": "best", **settings})
+    return TrainAndPrune(trial, Scripted(script), 10.0, 0.8 if practice else 1.0, practice)
 
 
 def told(trial: Trial) -> list[tuple[str, Any]]:
@@ -119,9 +119,53 @@ def test_wrong_settings_are_refused(settings: dict[str, Any]) -> None:
         IDRLConfig(**settings)
 
 
-def test_sweeps_are_evenly_spaced_from_the_warmup_to_the_last() -> None:
-    assert IDRLConfig(decisions=3, warmup=0.2, last=0.6).points == pytest.approx([0.2, 0.4, 0.6])
-    assert IDRLConfig(decisions=1).points == [0.6]
+@pytest.mark.parametrize(
+    ("settings", "points"),
+    [
+        ({"decisions": 3, "warmup": 0.2, "first": 0.0}, [0.2, 0.4, 0.6]),
+        ({"decisions": 3, "first": 1.2}, [0.2, 0.4, 0.6]),  # of 6 epochs
+        ({"decisions": 1}, [0.6]),
+        ({"decisions": 2, "first": 5.0}, [0.6]),  # the first epochs end behind the last sweep
+    ],
+)
+def test_sweeps_are_evenly_spaced_from_the_first_epochs_to_the_last(
+    make_trial: Make, settings: dict[str, Any], points: list[float]
+) -> None:
+    assert sweep_points(make_trial(), IDRLConfig(**settings), 1.0, 1.0) == pytest.approx(points)
+
+
+def test_there_are_no_more_sweeps_than_leave_a_batch_between_them(make_trial: Make) -> None:
+    points = sweep_points(make_trial(), IDRLConfig(decisions=50, first=0.0), 1.0, 1.0)  # 36 steps, half of them between
+    assert len(points) == 19
+    assert points[0] == pytest.approx(0.1) and points[-1] == 0.6
+
+
+def test_progress_of_the_training_is_no_success_of_a_sweep(make_trial: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    work = pruning(make_trial(target="auto"), [0], practice=True, tolerance=1.0, reference="before")
+    # before each sweep, right after it (recalibrated), and so on to the end
+    accuracies = iter([0.4, 0.3, 0.8, 0.8, 0.9, 0.45, 0.95])
+    asked: list[bool] = []
+
+    def evaluated(recalibrate: bool) -> float:
+        asked.append(recalibrate)
+        return next(accuracies)
+
+    monkeypatch.setattr(work, "_evaluated", evaluated)
+    work.run()
+    assert isinstance(work.agent, Scripted)
+    assert asked == [False, True, False, True, False, True, False]
+    assert [reward for _, reward, _ in work.agent.remembered] == pytest.approx([0.75, 1.0, 0.5])
+
+
+def test_a_uniform_agent_acts_by_lot_to_the_end_and_learns_nothing(
+    make_trial: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trial = make_trial(target="macs=0.5")
+    trial.config = IDRLConfig(**FEW, agent="uniform")
+    monkeypatch.setattr(Agent, "learn", None)
+    IDRL().prune(trial)
+    points = [point.values for point in calls_of(trial).curve if "epsilon" in point.values]
+    assert points and all(point["epsilon"] == 1.0 for point in points)
 
 
 # -- rankings -----------------------------------------------------------------------------------------------------

@@ -1,9 +1,12 @@
 """Negatively correlated search: on functions with a known optimum, against random search at equal evaluations."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 
+from bench.methods import _ncs
 from bench.methods._ncs import Found, Points, _distance, _share, minimise
 
 OPTIMUM = np.array([6.0, 2.0, 8.0, 4.0])
@@ -95,3 +98,23 @@ def test_between_equals_the_one_farther_from_the_others_stays_so_that_the_popula
 
     minimise(flat, np.full(2, 50.0), np.full(2, 100.0), evaluations=600, generator=seeded(0))
     assert np.linalg.norm(np.array(tried) - 50.0, axis=1).max() > 10  # ten sigmas from where all began
+
+
+def test_relative_costs_are_compared_less_the_best_so_far(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[tuple[list[float], list[float]]] = []
+    real = _ncs._share
+
+    def share(mine: Any, other: Any) -> Any:
+        seen.append((mine.tolist(), other.tolist()))
+        return real(mine, other)
+
+    monkeypatch.setattr(_ncs, "_share", share)
+    offset = 5.0
+    for relative in (False, True):
+        seen.clear()
+        minimise(
+            lambda x: offset + float(x.sum()), np.ones(2), np.full(2, 9.0), evaluations=11, generator=seeded(0),
+            population=10, relative=relative,
+        )  # fmt: skip
+        costs, _ = seen[1]  # after the distances
+        assert (min(costs) < 1e-9) == relative

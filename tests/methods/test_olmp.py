@@ -12,17 +12,18 @@ from torch import Tensor, nn
 from bench import Hook, Record, Step, Trial, UsageError
 from bench.methods import olmp
 from bench.methods._ncs import Found
-from bench.methods.olmp import INFEASIBLE, OLMP, Adjusting, Layer, OLMPConfig, felt, reference_layers
+from bench.methods.olmp import INFEASIBLE, OLMP, Adjusting, Layer, OLMPConfig, hysteresis_magnitude, reference_layers
+from bench.methods.olmp_released import OLMPReleased, OLMPReleasedConfig
 from bench.trial.phases import finetune
 
 Make = Callable[..., Trial]
 LAYERS = {"conv1": ("conv1.weight",), "conv2": ("conv2.weight",), "fc": ("fc.weight", "fc.bias")}
 
 
-def adjusting(trial: Trial, **settings: Any) -> Adjusting:
+def adjusting(trial: Trial, released: bool = False, **settings: Any) -> Adjusting:
     """The hook, as `OLMP.prune` makes it."""
     trial.config = OLMPConfig(**settings)
-    return Adjusting(trial, reference_layers(trial.network, trial.surgery.weights.layers, trial.config))
+    return Adjusting(trial, reference_layers(trial.network, trial.surgery.weights.layers, trial.config), released)
 
 
 def step_of(trial: Trial, index: int = 0, progress: float = 0.0) -> Step:
@@ -57,8 +58,8 @@ def test_thresholds_are_mean_plus_r_std_of_the_layers_nonzero_weights_and_biases
 def test_a_weight_goes_at_nine_tenths_of_its_threshold_and_comes_back_at_eleven() -> None:
     weight = torch.tensor([0.89, 0.91, 1.09, 1.11, -0.91, -1.09, -1.11])
     on, off = torch.ones(7, dtype=torch.bool), torch.zeros(7, dtype=torch.bool)
-    assert (felt(weight, on) > 1.0).tolist() == [False, True, True, True, True, True, True]
-    assert (felt(weight, off) > 1.0).tolist() == [False, False, False, True, False, False, True]
+    assert (hysteresis_magnitude(weight, on) > 1.0).tolist() == [False, True, True, True, True, True, True]
+    assert (hysteresis_magnitude(weight, off) > 1.0).tolist() == [False, False, False, True, False, False, True]
 
 
 def test_masks_follow_each_layers_own_threshold_biases_too(make_trial: Make) -> None:
@@ -213,7 +214,7 @@ def test_masks_are_put_back_between_candidates(
     trial = make_trial(target="auto", budget=60.0)
     # after a candidate that prunes everything, weights between 0.9 t and 1.1 t are gone unless masks are put back
     _, spied = searched(
-        trial, monkeypatch, step_of(trial), [0, 0, 0], [9, 9, 9], [0, 0, 0], restore_masks=restore, bounds=(10.0,)
+        trial, monkeypatch, step_of(trial), [0, 0, 0], [9, 9, 9], [0, 0, 0], released=not restore, bounds=(10.0,)
     )
     assert (spied.costs[2] == spied.costs[0]) == restore
 
@@ -229,9 +230,10 @@ def test_a_search_leaves_no_candidates_masks_behind(make_trial: Make, monkeypatc
 
 def test_released_switches_reach_the_search(make_trial: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     _, spied = searched(
-        make_trial(target="auto", budget=60.0), monkeypatch, step_of(make_trial()), [0, 0, 0], released_search=True
+        make_trial(target="auto", budget=60.0), monkeypatch, step_of(make_trial()), [0, 0, 0], released=True
     )
     assert spied.words["accepting"] is False
+    assert (OLMPReleasedConfig().sigma, OLMPReleasedConfig().delta, OLMPReleased.released) == (5.0, 0.05, True)
 
 
 def test_only_active_layers_are_searched_when_told(make_trial: Make, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -286,14 +288,14 @@ def test_after_each_search_the_size_is_between_the_wanted_one_and_a_ceiling(make
     hook = adjusting(trial)
     hook.searches, hook.searched = 4, 2
     hook.scale = 0.001  # next to nothing would go
-    hook._aim()
+    hook._rescale()
     ceiling = 0.2 + 0.8 * (1 - 2 / (4 * OLMPConfig().arrive)) ** 3
     assert sum(int(mask.sum()) for mask in hook.masks().values()) == trial.surgery.weights_to_keep(ceiling)
     hook.searched, hook.scale = 3, 0.001  # past its arrival there is no more than what is wanted
-    hook._aim()
+    hook._rescale()
     assert sum(int(mask.sum()) for mask in hook.masks().values()) == trial.surgery.weights_to_keep()
     hook.scale = 1000.0  # everything would go
-    hook._aim()
+    hook._rescale()
     assert sum(int(mask.sum()) for mask in hook.masks().values()) == trial.surgery.weights_to_keep()
 
 
@@ -302,12 +304,12 @@ def test_a_size_is_approached_along_the_cubic_or_at_once(make_trial: Make, gradu
     trial = make_trial(target="params=0.2", budget=60.0)
     hook = adjusting(trial, gradual=gradual)
     hook.searches, hook.searched, hook.scale = 4, 1, 1000.0  # everything would go
-    hook._aim()
+    hook._rescale()
     due = 0.2 + 0.8 * (1 - 1 / (4 * OLMPConfig().arrive)) ** 3
     left = trial.surgery.weights_to_keep(due if gradual else 0.2)
     assert sum(int(mask.sum()) for mask in hook.masks().values()) == left
     after = 0.2 + 0.8 * (1 - 2 / (4 * OLMPConfig().arrive)) ** 3
-    assert hook._least() == trial.surgery.weights_to_keep(after if gradual else 0.2)
+    assert hook._min_weights() == trial.surgery.weights_to_keep(after if gradual else 0.2)
 
 
 # -- runs ---------------------------------------------------------------------------------------------------------

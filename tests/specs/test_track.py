@@ -19,6 +19,7 @@ GROUPS = {  # of a residual network: one within a block (two in a bottleneck), o
     "lenet5": 2,
     "resnet50": 2 * 16 + 4 + 1,
     "resnet8": 3 + 3,
+    "vit-tiny32": 6 + 6,  # heads and neurons of each block
     "resnet20": 9 + 3,
     "resnet56": 27 + 3,
     "resnet110": 54 + 3,

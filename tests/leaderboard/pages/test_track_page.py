@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from bench.leaderboard.board.summary import summarise
+from bench.leaderboard.pages.accuracy_plots import pareto
 from bench.leaderboard.pages.blocks import Block, Fold, Plot, ReportPlan, TableBlock, Text
 from bench.leaderboard.pages.details import row_details
-from bench.leaderboard.pages.plots import pareto
 from bench.leaderboard.pages.run_page import run_context
 from bench.leaderboard.pages.track_page import overview_plan, track_plan
 from bench.records.record import Point, Record
