@@ -136,7 +136,7 @@ def _checksum(values: str, tensors: Mapping[str, Tensor]) -> str:
     found = zlib.crc32(values.encode())
     for name in sorted(tensors):
         flat = tensors[name].contiguous().reshape(-1).view(torch.uint8)
-        found = zlib.crc32(flat.numpy(), zlib.crc32(name.encode(), found))
+        found = zlib.crc32(flat.numpy().data, zlib.crc32(name.encode(), found))
     return f"{found:08x}"
 
 
