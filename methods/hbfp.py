@@ -65,7 +65,8 @@ class HBFP(Method):
         config, history, best = trial.config, trial.history, 0.0
         dense = {group.name: group.width for group in trial.surgery.groups}
         rounds = self.rounds(trial)
-        parts = schedule_parts(config, rounds)
+        parts = [tuple(part if part and trial.steps(part[0]) >= 1 else None for part in pair)
+                 for pair in schedule_parts(config, rounds)]  # fmt: skip
         for number, (optimise, retrain) in enumerate(parts, 1):
             # 1. pairs of filters with similar histories (section "filter selection")
             groups = prunable(trial)

@@ -2,7 +2,6 @@
 
 from typing import Literal
 
-import torch
 from pydantic import Field
 
 from bench import Config, Method, Trial
@@ -31,11 +30,8 @@ class L1(Method):
     reference = "Li et al. 2017, arXiv 1608.08710"
     Config = L1Config
 
-    def prune(self, trial: Trial) -> None:
+    def prune(self, trial: Trial[L1Config]) -> None:
         """Ranks, cuts, and leaves the rest of the budget to fine-tuning."""
-        norms = {
-            group.name: torch.stack([w.detach().abs().flatten(1).sum(1) for w in group.weights]).sum(0)
-            for group in trial.surgery.groups
-        }
+        norms = {group.name: group.norms() for group in trial.surgery.groups}
         config: L1Config = trial.config
         trial.surgery.remove(trial.surgery.fit(norms, scope=config.scope, floor=config.floor))

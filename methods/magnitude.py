@@ -1,5 +1,6 @@
 """`magnitude`: the smallest weights go, little by little (Zhu and Gupta 2017)."""
 
+from dataclasses import dataclass
 from typing import Literal
 
 from pydantic import Field
@@ -25,23 +26,17 @@ def ratio_at(cut: int, cuts: int, final: float) -> float:
     return final + (1 - final) * (1 - cut / cuts) ** 3
 
 
+@dataclass
 class Cutting(Hook):
     """Cuts at evenly spaced steps of one training call.
 
     Attributes:
+        trial: whose weights are cut.
         done: cuts so far.
     """
 
-    def __init__(self, trial: Trial) -> None:
-        self.trial, self.done = trial, 0
-
-    def state_dict(self) -> dict[str, int]:
-        """The cuts so far."""
-        return {"done": self.done}
-
-    def load_state_dict(self, state: dict[str, int]) -> None:
-        """Takes them up again."""
-        self.done = state["done"]
+    trial: "Trial[MagnitudeConfig]"
+    done: int = 0
 
     def before_step(self, step: Step) -> None:
         """The next cut, when it is due; the last one is made after the training, by `Magnitude.prune`."""
@@ -52,9 +47,9 @@ class Cutting(Hook):
             cut(self.trial, due)
 
 
-def cut(trial: Trial, number: int) -> None:
+def cut(trial: Trial[MagnitudeConfig], number: int) -> None:
     """Masks the smallest weights, so that what the schedule says for this cut is left."""
-    config: MagnitudeConfig = trial.config
+    config = trial.config
     ratio = ratio_at(number, config.steps, trial.target.ratio or 0.0)
     sizes = {name: trial.network.get_parameter(name).detach().abs() for name in trial.surgery.weights.masks}
     trial.surgery.weights.set(trial.surgery.fit_weights(sizes, ratio, config.scope))
@@ -74,7 +69,7 @@ class Magnitude(Method):
     kind = "unstructured"
     Config = MagnitudeConfig
 
-    def prune(self, trial: Trial) -> None:
+    def prune(self, trial: Trial[MagnitudeConfig]) -> None:
         """Cuts while training along the cubic schedule, lands on the target, leaves the rest to fine-tuning."""
         if trial.config.steps > 1:
             trial.train(share=trial.config.gradual, hooks=[Cutting(trial)])

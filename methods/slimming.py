@@ -30,7 +30,8 @@ class Slimming(Method):
         """Sparsifies, ranks by scale and cuts."""
         trial.train(share=trial.config.sparsify, penalty=lambda net: trial.config.strength * scale_norm(net))
         scales = {group.name: group.norm_scales for group in trial.surgery.groups}
-        trial.surgery.remove(trial.surgery.fit(scales, scope="global"))
+        floor = min(0.1, (trial.target.ratio or 1.0) / 2)  # of each group's channels, so that no layer collapses
+        trial.surgery.remove(trial.surgery.fit(scales, scope="global", floor=floor))
 
 
 def scale_norm(network: nn.Module) -> Tensor:

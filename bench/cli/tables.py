@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from bench.records.format import quantity, spent_text
+from bench.records.format import duration, quantity, spent_text
 from bench.records.record import Measured, Record
 
 __all__ = ["results_table", "show_record", "show_records"]
@@ -78,13 +78,6 @@ def _row(runs: Sequence[Record], by_seed: bool) -> list[Text | str]:
         words.append(f"{', ' if words else ''}{f'{count} ' if len(counts) > 1 else ''}")
         words.append(status, style=_colour(status))
     return [*cells, words]
-
-
-def duration(seconds: float) -> str:
-    """Seconds, minutes or hours, in three digits at most."""
-    if seconds < 90:
-        return f"{seconds:.3g} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 def _colour(status: str) -> str:

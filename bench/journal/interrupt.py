@@ -12,7 +12,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-__all__ = ["graceful", "pause", "requested"]
+__all__ = ["Stopped", "graceful", "pause", "requested"]
+
+
+class Stopped(BaseException):
+    """The run is stopped from outside, as if its process were killed: no plugin's failure, and its journal stays."""
+
 
 _asked = False
 

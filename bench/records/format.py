@@ -2,7 +2,7 @@
 
 from bench.records.record import Record
 
-__all__ = ["quantity", "spent_text"]
+__all__ = ["duration", "quantity", "spent_text"]
 
 
 def quantity(value: float) -> str:
@@ -11,6 +11,13 @@ def quantity(value: float) -> str:
         if value >= factor:
             return f"{value / factor:.4g} {prefix}"
     return f"{value:.4g}"
+
+
+def duration(seconds: float) -> str:
+    """Seconds, minutes or hours, in three digits at most."""
+    if seconds < 90:
+        return f"{seconds:.3g} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 def spent_text(record: Record) -> str:

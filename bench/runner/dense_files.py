@@ -1,7 +1,7 @@
 """A dense network on the disk: what its folder holds, written whole and checked when it is read.
 
     KEY/weights.safetensors      as trained
-    KEY/OBSERVER.safetensors     what an observer saw, epoch by epoch
+    KEY/OBSERVER.safetensors     what an observer saw, point by point
     KEY/dense.json               the rest, written last: what it was trained from, on which machines, cost, curve
     KEY/measured-BATCH.json      accuracy and sizes, once a run has measured them
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from bench.records.format import duration
 from bench.records.index import IndexedRun, indexed
 from bench.records.record import UNFINISHED, Record
 from bench.records.store import Store, read_paths
@@ -50,7 +51,7 @@ class Overview:
         parts += [f"{self.interrupted} interrupted and taken up"] if self.interrupted else []
         parts.append(f"{self.todo} to run")
         if self.todo and self.seconds is not None:
-            parts.append(f"about {_duration(self.seconds / min(workers, self.todo))} by earlier runs")
+            parts.append(f"about {duration(self.seconds / min(workers, self.todo))} by earlier runs")
         lines = [f"plan: {self.total} run{'s' * (self.total != 1)}: {', '.join(parts)}"]
         lines += [f"note: {words}" for words in self.changed]
         lines += [
@@ -187,9 +188,3 @@ def _stale(jobs: Sequence[Job], store: Store) -> tuple[Path, ...]:
         for path in found
         if path.parent.parent.name not in wanted and path.parent.parent.name.rpartition("-")[0] in labels
     )
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

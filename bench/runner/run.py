@@ -114,7 +114,7 @@ def execute(
             record = builder.record(status)
         except GuardViolation as error:
             record = builder.record("invalid", str(error))
-        except (StoreError, DataError, JournalRefused):
+        except (StoreError, DataError, JournalRefused, interrupt.Stopped):
             raise
         except BaseException as error:  # a plugin may fail in any way: the record says how, and other runs go on
             if isinstance(error, KeyboardInterrupt) and interrupt.requested():

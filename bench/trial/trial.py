@@ -114,7 +114,7 @@ class Trial(Generic[ConfigT]):
                 such as a removal; the optimiser's state goes on in any case.
 
         Returns:
-            Loss and observations, epoch by epoch, of this call.
+            Loss by epoch, and what the observers saw at each of their points, of this call.
 
         Raises:
             UsageError: what is asked for is less than one batch of images, though the budget has more.

@@ -5,7 +5,8 @@ import io
 import pytest
 from rich.console import Console
 
-from bench.cli.tables import duration, results_table, show_record
+from bench.cli.tables import results_table, show_record
+from bench.records.format import duration
 from bench.records.record import Record
 
 

@@ -62,7 +62,7 @@ def test_slimming_shrinks_scales_and_keeps_the_largest_over_all_groups(make_tria
 
     def told(ranking: Mapping[str, Tensor], **how: Any) -> dict[str, Tensor]:
         scales.update({name: scores.detach().clone() for name, scores in ranking.items()})
-        assert how == {"scope": "global"}
+        assert how == {"scope": "global", "floor": 0.1}
         return fit(ranking, **how)
 
     trial.surgery.fit = told  # type: ignore[method-assign,assignment]

@@ -23,6 +23,7 @@ from typing import Any, TypeVar
 
 from bench.checks.method.case import Case, CheckFailed
 from bench.journal.codec import encode
+from bench.journal.interrupt import Stopped
 from bench.journal.protocol import Call, Checkpoint, Journal, JournalRefused, Resumable, State
 from bench.measure.network import tensors_sha256
 from bench.records.record import Record, parse_record
@@ -150,7 +151,7 @@ def _watching(method: type[Method], stop: Stop | None, seen: list[Seen]) -> type
     return Watching
 
 
-class _Stopped(BaseException):
+class _Stopped(Stopped):
     """The run is stopped here. No plugin has a reason to catch it."""
 
 

@@ -6,6 +6,7 @@ its budget does not change with a second look at the device's speed.
 """
 
 import hashlib
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -187,9 +188,15 @@ def _track_file(network: "nn.Module", images: str, size: tuple[int, int] | None,
     weights = f"{name.partition(':')[2]}.safetensors"
     write_atomically(folder / weights, lambda temporary: save_network(network, temporary, {"network": name}))
     try:
-        made = propose(TrackRequest(path.stem, name, images, weights, size, None, device, folder))
+        made = propose(TrackRequest(path.stem, name, images, weights, size, None, device, folder), say=_warn)
     except BaseException:
         (folder / weights).unlink(missing_ok=True)
         raise
     write_track(made, path)
     return path
+
+
+def _warn(text: str) -> None:
+    """What a notebook should know of what was found: that the weights do no better than guessing, say."""
+    if text.startswith("warning: "):
+        warnings.warn(text.removeprefix("warning: "), stacklevel=2)

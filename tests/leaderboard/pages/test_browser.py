@@ -133,11 +133,14 @@ def test_plots_are_drawn(visit: Callable[..., Any]) -> None:
     page = visit("track-digits.html")
     draw_all(page)
     plots = page.locator("#table-1 ~ figure .plot, #table-1 ~ details .plot")
-    assert plots.count() == 6  # accuracy, speed-up, cost by phase in both units, rewards at two targets
-    assert plots.nth(0).locator(".scatterlayer .trace").count() == 2 + len(ACCURACY)
-    assert plots.nth(0).locator(".errorbars path").count() > 0
-    assert plots.nth(1).locator(".scatterlayer .point").count() == 12
-    assert plots.nth(2).locator(".barlayer .trace").count() == 4
+    # ranks and pairs at two targets, accuracy, speed-up, cost by phase in both units, rewards at two targets
+    assert plots.count() == 10
+    assert plots.nth(0).locator(".barlayer .point").count() == 3
+    assert plots.nth(1).locator(".heatmaplayer image").count() == 1
+    assert plots.nth(4).locator(".scatterlayer .trace").count() == 1 + len(ACCURACY)
+    assert plots.nth(4).locator(".errorbars path").count() > 0
+    assert plots.nth(5).locator(".scatterlayer .point").count() == 12
+    assert plots.nth(6).locator(".barlayer .trace").count() == 4
     run = visit("run-l1-0.5-s0.html")
     draw_all(run)
     assert run.locator(".plot").count() == 2

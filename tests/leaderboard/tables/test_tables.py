@@ -4,6 +4,8 @@ import csv
 import io
 import math
 import re
+import shutil
+import subprocess
 from importlib.resources import files
 from pathlib import Path
 
@@ -87,6 +89,18 @@ def test_latex_is_escaped_and_bold_where_it_is_told_apart() -> None:
     assert [text.count(rule) for rule in (r"\toprule", r"\midrule", r"\bottomrule", r"\begin{tabular}{ll}")] == [1] * 4
     body = [line for line in text.splitlines() if line.endswith(r"\\")]
     assert all(len(re.findall(r"(?<!\\)&", line)) == 1 for line in body)
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="no TeX here: Debian's texlive-latex-recommended has it")
+def test_latex_compiles(records: list[Record], tmp_path: Path) -> None:
+    body = written([*flat_tables(records, "row"), TABLE], "latex", "bench table", "abc")
+    document = f"\\documentclass{{article}}\n\\usepackage{{booktabs}}\n\\begin{{document}}\n{body}\n\\end{{document}}\n"
+    (tmp_path / "table.tex").write_text(document)
+    done = subprocess.run(
+        ["pdflatex", "-halt-on-error", "-interaction=nonstopmode", "table.tex"], cwd=tmp_path, capture_output=True
+    )
+    assert done.returncode == 0, done.stdout[-2000:]
+    assert (tmp_path / "table.pdf").stat().st_size > 1000
 
 
 def test_markdown_and_text_hold_every_row() -> None:
