@@ -11,7 +11,8 @@ from PIL import Image
 from bench.data.base import Dataset
 from bench.datasets._folders import ImageFolders
 from bench.datasets.imagenet import ImageNet
-from bench.errors import DataError
+from bench.errors import DataError, UsageError
+from bench.journal.interrupt import Stopped
 from bench.plugins import discover
 from bench.records.record import Record
 from bench.records.store import Store
@@ -59,10 +60,6 @@ class TinyFolders(ImageNet):
 
     name = "tiny-folders"
     size, classes, counts = 16, 3, (60, 15)
-
-
-class Killed(BaseException):
-    """Stands for a SIGKILL: nothing catches it."""
 
 
 @pytest.fixture(scope="module")
@@ -137,12 +134,12 @@ def test_a_run_killed_within_an_epoch_goes_on_to_the_same_bits(
         nonlocal seen
         seen += 1
         if seen == step:
-            raise Killed
+            raise Stopped
         return real(*arguments)
 
     with monkeypatch.context() as patch:
         patch.setattr(Trainer, "_step", dying)
-        with pytest.raises(Killed):
+        with pytest.raises(Stopped):
             go(f"killed at {step}")
     taken = 0
 
@@ -167,7 +164,7 @@ def test_a_damaged_image_ends_the_run_with_its_name_and_leaves_no_record(
         target.write_bytes(path.read_bytes())
     damaged = copy / "imagenet/train/n1/7.JPEG"
     damaged.write_bytes(damaged.read_bytes()[:200])
-    with pytest.raises(DataError, match=r"train/n1/7.JPEG cannot be read as an image"):
+    with pytest.raises(UsageError, match=r"train/n1/7.JPEG cannot be read as an image"):
         go("damaged", data=copy)
     assert not list((stores / "damaged").glob("*/record.json"))
 
