@@ -107,9 +107,12 @@ def run(
         str,
         typer.Option(
             help="Where runs are carried out: local, a process each on this machine; inline, in the command's own "
-            "process, for a debugger; or what another package brings."
+            "process, for a debugger; ray, on a Ray cluster; or what another package brings."
         ),
     ] = "local",
+    address: Annotated[
+        str | None, typer.Option(help="With --executor ray: an existing cluster.", show_default="one on this machine")
+    ] = None,
     workers: Annotated[
         int, typer.Option(min=1, help="Runs at once, a process each; with several GPUs, worker i takes GPU i.")
     ] = 1,
@@ -139,7 +142,7 @@ def run(
     from bench.runner.limits import Limits, parse_memory, parse_timeout
 
     limits = Limits(parse_timeout(timeout), parse_memory(memory))
-    carries_out = make_executor("inline" if dry_run else executor, ExecutorOptions(workers, limits))
+    carries_out = make_executor("inline" if dry_run else executor, ExecutorOptions(workers, limits, address))
     with closing(carries_out):  # made first: it starts what takes long
         from bench.cli.run_command import Session
         from bench.runner.jobs import RunRequest, resolve_device

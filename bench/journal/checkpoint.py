@@ -6,13 +6,14 @@ of the run, however large the network is.
 
 import math
 import os
+import sys
 import time
 from pathlib import Path
 
 from bench.errors import StoreError
 from bench.journal import interrupt as stopping
 from bench.journal.codec import read_state, write_state
-from bench.journal.protocol import JournalRefused, State
+from bench.journal.protocol import State
 from bench.records.store import sweep
 
 __all__ = ["FileCheckpoint"]
@@ -43,16 +44,15 @@ class FileCheckpoint:
 
     def load(self) -> State | None:
         """The last state; None where there is none, or it belongs to another call.
-
-        Raises:
-            JournalRefused: the file is damaged, or something else.
+        A damaged one counts as none, which is said on standard error.
         """
         if not self._path.exists():
             return None
         try:
             state = read_state(self._path)
-        except StoreError as error:
-            raise JournalRefused(f"the checkpoint {error} To begin that training again, delete the file.") from None
+        except StoreError as error:  # a power cut; that training begins again
+            print(f"note: the checkpoint {error} That training begins again.", file=sys.stderr, flush=True)
+            return None
         return state if state.values.get("identity") == self._identity else None
 
     def due(self) -> bool:

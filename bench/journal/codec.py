@@ -6,6 +6,7 @@ JSON holds plain values as they are; a tensor, a history or an accuracy is an ob
 import base64
 import json
 import math
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -125,8 +126,18 @@ def _numbers(*values: Any) -> None:
 def write_state(path: Path, state: State) -> None:
     """Writes a state as one safetensors file, whole or not at all."""
     tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in state.tensors.items()}
-    metadata = {"values": json.dumps(encode(state.values))}
-    write_atomically(path, lambda temporary: save_file(tensors, temporary, metadata), durable=False)
+    values = json.dumps(encode(state.values))
+    metadata = {"values": values, "checksum": _checksum(values, tensors)}
+    write_atomically(path, lambda temporary: save_file(tensors, temporary, metadata))
+
+
+def _checksum(values: str, tensors: Mapping[str, Tensor]) -> str:
+    """Of all that a state holds: after a power cut a file may have its length, and zeros in it."""
+    found = zlib.crc32(values.encode())
+    for name in sorted(tensors):
+        flat = tensors[name].contiguous().reshape(-1).view(torch.uint8)
+        found = zlib.crc32(flat.numpy().data, zlib.crc32(name.encode(), found))
+    return f"{found:08x}"
 
 
 def read_state(path: Path) -> State:
@@ -137,9 +148,13 @@ def read_state(path: Path) -> State:
     """
     try:
         with safe_open(path, framework="pt") as file:
-            values = decode(json.loads(file.metadata()["values"]))
+            metadata = file.metadata()
+            values = decode(json.loads(metadata["values"]))
             if not isinstance(values, dict):
                 raise ValueError("its values are no object")
-            return State({name: file.get_tensor(name) for name in file.keys()}, values)  # noqa: SIM118
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            if metadata.get("checksum", "") not in ("", _checksum(metadata["values"], tensors)):
+                raise ValueError("its content is not what was written")
+            return State(tensors, values)
     except (OSError, SafetensorError, KeyError, TypeError, ValueError, RuntimeError, RecursionError) as error:
         raise StoreError(f"{path} is damaged ({type(error).__name__}: {error}).") from None

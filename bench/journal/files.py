@@ -14,8 +14,9 @@ two instructions, and the next one finds a prefix of the calls and goes on behin
 import json
 import os
 import shutil
+import sys
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -64,8 +65,7 @@ class FileJournal:
         self.replayed = 0
         self._position = 0
         self._broken: BaseException | None = None
-        if (folder / "head.json").exists():
-            self._check_head(dict(head))
+        if (folder / "head.json").exists() and self._check_head(dict(head)):
             self._entries = self._read_entries()
         else:
             shutil.rmtree(folder, ignore_errors=True)
@@ -209,20 +209,21 @@ class FileJournal:
         try:
             with self._calls.open("a", encoding="utf-8") as file:
                 file.write(line)
+                file.flush()
+                os.fsync(file.fileno())
         except OSError as error:
             raise Unwritable(f"cannot write {self._calls}: {error.strerror}. Free some space.") from None
         if entry["name"] in _TRAINS:
             (self._folder / "checkpoint.safetensors").unlink(missing_ok=True)
-            for path in self._folder.glob("going-on-*.safetensors"):
-                if path != self._path("going-on", entry["index"]):
-                    path.unlink(missing_ok=True)
+            for path in sorted(self._folder.glob("going-on-*.safetensors"))[:-2]:  # the last may be torn by a power cut
+                path.unlink(missing_ok=True)
 
     def _read_entries(self) -> list[dict[str, Any]]:
-        """The whole lines; what a kill left half-written at the end is cut off."""
+        """The calls that are whole, with all that they left; what comes after the first that is not is cut off."""
         if not self._calls.exists():
             return []
         entries: list[dict[str, Any]] = []
-        whole = 0
+        sizes: list[int] = []
         try:
             content = self._calls.read_bytes()
         except OSError as error:
@@ -232,16 +233,39 @@ class FileJournal:
             if entry is None:
                 break
             entries.append(entry)
-            whole += len(line)
-        rest = content[whole:]
-        if rest.count(b"\n"):
-            raise JournalRefused(f"the journal is damaged: {self._calls}, line {len(entries) + 1}. {self._afresh()}")
-        if rest:
+            sizes.append(len(line))
+        whole = self._whole(entries)
+        if whole < len(entries) or sum(sizes) < len(content) - _torn(content[sum(sizes) :]):
+            where = f"after call {entries[whole - 1]['index']}" if whole else "from its beginning"
+            print(f"note: the journal is damaged, and the run goes on {where}.", file=sys.stderr, flush=True)
+        if sum(sizes[:whole]) < len(content):
             with self._calls.open("r+b") as file:
-                file.truncate(whole)
-        return entries
+                file.truncate(sum(sizes[:whole]))
+        return entries[:whole]
 
-    def _check_head(self, head: dict[str, Any]) -> None:
+    def _whole(self, entries: Sequence[dict[str, Any]]) -> int:
+        """How many of the first entries can be replayed: their states are whole, and training can go on behind them."""
+        trained = [number for number, entry in enumerate(entries) if entry["name"] in _TRAINS]
+        usable = len(entries)
+        for number in trained:
+            if not self._readable("network", entries[number]["index"]):
+                usable = number
+                break
+        while (last := [number for number in trained if number < usable]) and not self._readable(
+            "going-on", entries[last[-1]]["index"]
+        ):
+            usable = last[-1]
+        return usable
+
+    def _readable(self, what: str, index: int) -> bool:
+        try:
+            read_state(self._path(what, index))
+        except StoreError:
+            return False
+        return True
+
+    def _check_head(self, head: dict[str, Any]) -> bool:
+        """Whether the head is whole; it must then be the same."""
         try:
             before = json.loads((self._folder / "head.json").read_bytes())
             now = json.loads(json.dumps(head))
@@ -249,15 +273,24 @@ class FileJournal:
                 raise ValueError("it is no object")
             changed = [key for key in sorted({*before, *now}) if before.get(key) != now.get(key)]
             said = "; ".join(f"{key}: {_short(before.get(key))} then, {_short(now.get(key))} now" for key in changed)
-        except (OSError, ValueError, RecursionError) as error:
+        except (ValueError, RecursionError) as error:  # torn: whatever follows it cannot be trusted
+            print(f"note: the journal's head cannot be read ({error}), and the run begins again.", file=sys.stderr)
+            return False
+        except OSError as error:
             raise JournalRefused(f"the journal's head cannot be read: {error}. {self._afresh()}") from None
         if changed:
             raise JournalRefused(
                 f"an interrupted run cannot be taken up, since this changed: {said[:1000]}. {self._afresh()}"
             )
+        return True
 
     def _afresh(self) -> str:
         return f"To start it afresh, delete {self._folder}."
+
+
+def _torn(rest: bytes) -> int:
+    """Bytes of a line that was being written when its process was killed: what a kill leaves, and no damage."""
+    return 0 if b"\n" in rest else len(rest)
 
 
 def _entry(line: bytes, previous: int) -> dict[str, Any] | None:

@@ -32,6 +32,7 @@ __all__ = [
     "read_paths",
     "read_records",
     "sweep",
+    "sync_folder",
     "write_atomically",
     "write_text",
 ]
@@ -68,12 +69,24 @@ def write_atomically(path: Path, write: Callable[[Path], None], durable: bool = 
                 os.fsync(file.fileno())
         temporary.chmod(0o644)
         temporary.replace(path)
+        if durable:
+            sync_folder(path.parent)
     except (OSError, SafetensorError) as error:
         reason = getattr(error, "strerror", None) or error
         raise Unwritable(f"cannot write {path}: {reason}. Free some space, or give another folder.") from None
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
+
+
+def sync_folder(folder: Path) -> None:
+    """Waits until the names in a folder are on disk, where the system can say so."""
+    with suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
 
 
 def sweep(folder: Path) -> None:

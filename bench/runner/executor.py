@@ -31,6 +31,7 @@ _GROUP = "bench.executors"
 _OURS = {
     "local": "bench.runner.workers:LocalProcesses",
     "inline": "bench.runner.workers:Inline",
+    "ray": "bench.runner.ray_executor:RayExecutor",
 }
 
 

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from bench.runner.queue import JobQueue
     from bench.runner.run import Workplace
 
-__all__ = ["Inline", "LocalProcesses", "device_tokens", "finish_of"]
+__all__ = ["Inline", "LocalProcesses", "Worker", "device_tokens", "finish_of"]
 
 _POLL_SECONDS = 0.5
 _LOG_SHOWN = 2000
@@ -70,7 +70,9 @@ class Inline:
 
 
 @dataclass
-class _Worker:
+class Worker:
+    """A run under way, from its driver's side."""
+
     number: int
     job: Job
     socket: socket.socket
@@ -83,11 +85,21 @@ class _Worker:
         """Reads what the keeper says; False when it has said its last."""
         try:
             content = self.socket.recv(1 << 16)
+        except TimeoutError:
+            raise
         except OSError:
             content = b""
         *lines, self.buffer = (self.buffer + content).split(b"\n")
         self.messages += [json.loads(line) for line in lines]
         return bool(content)
+
+    def take_messages(self) -> list[dict[str, Any]]:
+        """What was heard of its progress since the last time; its end is kept in `ended`."""
+        heard, self.messages = self.messages, []
+        for message in heard:
+            if "ended" in message:
+                self.ended = Ended(**message["ended"])
+        return [message for message in heard if "progress" in message]
 
     def stop(self) -> None:
         """Passes a request to stop on, once."""
@@ -118,14 +130,14 @@ class LocalProcesses:
         Raises:
             KeyboardInterrupt: somebody asked to stop; every run is kept where it is.
         """
-        busy: dict[int, _Worker] = {}
+        busy: dict[int, Worker] = {}
         told: set[str] = set()
         with selectors.DefaultSelector() as selector:
             try:
                 while queue.left or busy:
                     while len(busy) < self._workers and (job := queue.take()):
                         number = next(number for number in range(self._workers) if number not in busy)
-                        busy[number] = _Worker(number, job, self._nursery.launch(self._order(job, number, workplace)))
+                        busy[number] = Worker(number, job, self._nursery.launch(self._order(job, number, workplace)))
                         selector.register(busy[number].socket, selectors.EVENT_READ, number)
                     for job in queue.waiting if not busy else ():
                         if job.spec.run_id not in told:
@@ -140,12 +152,8 @@ class LocalProcesses:
                     for key, _events in selector.select(_POLL_SECONDS):
                         worker = busy[key.data]
                         alive = worker.hear()
-                        for message in worker.messages:
-                            if "progress" in message:
-                                progress(worker.job, *message["progress"])
-                            else:
-                                worker.ended = Ended(**message["ended"])
-                        worker.messages.clear()
+                        for message in worker.take_messages():
+                            progress(worker.job, *message["progress"])
                         if not alive or worker.ended:
                             selector.unregister(worker.socket)
                             worker.socket.close()

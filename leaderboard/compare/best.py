@@ -194,7 +194,9 @@ def best_of(records: Sequence[Record], track: Track, target: str) -> Best:
             + (f"; {len(failed)} are {', '.join(sorted({r.status for r in failed}))}" if failed else "")
             + (f"; there are runs at {', '.join(there)}" if there else "")
             + (
-                f"; {len(named) - len(same)} have other settings of the track than its file"
+                f"; {len(named) - len(same)} have another "
+                f"{', '.join(sorted({f for r in named for f in _changed(r, track)}))} "
+                "than the track's file (say --budget 2ep for runs with that budget)"
                 if len(named) > len(same)
                 else ""
             )
@@ -218,12 +220,15 @@ def best_of(records: Sequence[Record], track: Track, target: str) -> Best:
 
 def _same(record: Record, track: Track) -> bool:
     """Whether a record was made with the track as it is, but for what decides no result."""
-    now = track.model_dump(mode="json")
-    then = {
-        **{name: now[name] for name in now if name not in record.track_fields and not now[name]},
-        **record.track_fields,
-    }
-    return all(then.get(name) == now[name] for name in now if name not in _UNDECIDING)
+    return not _changed(record, track)
+
+
+def _changed(record: Record, track: Track) -> list[str]:
+    """The fields of the track that were others in a record; one that came later counts where it is not empty now."""
+    now, then = track.model_dump(mode="json"), record.track_fields
+    return [
+        name for name in now if name not in _UNDECIDING and then.get(name) != now[name] and (name in then or now[name])
+    ]
 
 
 def _candidates(records: Sequence[Record]) -> list[Candidate]:

@@ -62,9 +62,10 @@ def test_three_commands_and_a_file_that_scores_the_same(
     assert record.spent is not None and 1.5 < record.spent <= 2
     assert record.dense.top1_test > 0.9
 
-    # the budget was another than the file's: asked for it as it was run
-    Path("mine.toml").write_text(_with_budget(Path("mine.toml").read_text(), 2))
-    best = typed("best", "--track", "mine.toml", "--target", "macs=0.5")
+    asked_for_the_files_budget = typed("best", "--track", "mine.toml", "--target", "macs=0.5")
+    assert asked_for_the_files_budget.code == 2
+    assert "have another budget than the track's file (say --budget" in asked_for_the_files_budget.err
+    best = typed("best", "--track", "mine.toml", "--target", "macs=0.5", "--budget", "2ep")
     assert best.code == 0, best.err
     assert best.out.startswith("best at macs=0.5 on mine: l1")
     assert "random pruning: " in best.out
@@ -78,12 +79,6 @@ def test_three_commands_and_a_file_that_scores_the_same(
     right, count = json.loads(scored.stdout)
     assert count == 30
     assert abs(right - round(record.pruned.top1_test * count)) <= 2
-
-
-def _with_budget(text: str, epochs: int) -> str:
-    return "\n".join(
-        f"dense_epochs = {epochs}" if line.startswith("dense_epochs") else line for line in text.split("\n")
-    )
 
 
 def test_a_notebook_gives_the_record_of_the_command_line(typed: Callable[..., Any], here: Path) -> None:
