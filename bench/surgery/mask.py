@@ -44,7 +44,13 @@ def masked(network: nn.Module, groups: Groups, keep: Keep) -> Iterator[None]:
                 if owned.off == "like_rest":
                     standardised.setdefault(owned.tensor, []).append(index)
         for name, columns in standardised.items():
-            _fill_like_rest(tensors[name], torch.cat(columns))
+            scale = _fill_like_rest(network, name, torch.cat(columns))
+            gain = tensors.get(f"{name.rpartition('.')[0]}.gain")
+            if scale is not None and gain is not None:
+                rows = torch.arange(len(gain), device=gain.device)
+                with torch.no_grad():
+                    saved.append((gain, 0, rows, gain.clone()))
+                    gain.mul_(scale.view(-1, *[1] * (gain.dim() - 1)))
         yield
     finally:
         with torch.no_grad():  # last first: where a row and a column cross, the first copy has the value
@@ -53,8 +59,12 @@ def masked(network: nn.Module, groups: Groups, keep: Keep) -> Iterator[None]:
 
 
 @torch.no_grad()
-def _fill_like_rest(weight: Tensor, columns: Tensor) -> None:
-    """Gives columns values that leave every row's mean and variance as they are without them."""
+def _fill_like_rest(network: nn.Module, name: str, columns: Tensor) -> Tensor | None:
+    """Gives columns values that leave every row's mean and variance as they are without them.
+
+    One single value can only leave the mean: then the result is by how much each row [out] has to be scaled instead.
+    """
+    weight = network.get_parameter(name)
     rest = torch.ones(weight.shape[1], dtype=torch.bool, device=weight.device)
     rest[columns] = False
     deviation, mean = torch.std_mean(weight[:, rest].double().flatten(1), dim=1, correction=0)
@@ -66,3 +76,9 @@ def _fill_like_rest(weight: Tensor, columns: Tensor) -> None:
         pattern[-1] = -pattern[:-1].sum()
     values = mean[:, None] + deviation[:, None] * pattern
     weight[:, columns] = values.view(len(weight), len(columns), *weight.shape[2:]).to(weight.dtype)
+    if count > 1:
+        return None
+    kept = int(rest.sum())
+    eps = float(getattr(network.get_submodule(name.rpartition(".")[0]), "eps", 0.0))
+    variance = deviation.square()
+    return ((variance * kept / (kept + 1) + eps) / (variance + eps)).sqrt().nan_to_num(1.0).to(weight.dtype)

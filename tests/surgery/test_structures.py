@@ -4,6 +4,7 @@ import copy
 
 import pytest
 import torch
+from timm.layers import ScaledStdConv2d
 from torch import nn
 from torch.nn import functional as F
 
@@ -188,6 +189,17 @@ def test_channels_go_as_masking_does(kind, prune_and_check):
     network = kind()
     assert trace_groups(network, SHAPE).widths == STRUCTURES[kind]
     prune_and_check(network, SHAPE, times=2)
+
+
+@pytest.mark.parametrize("left", [15, 14, 3])
+def test_standardised_weights_are_the_same_without_channels_as_with_them_off(left, inputs):
+    torch.manual_seed(0)
+    network = Body()
+    network.b = ScaledStdConv2d(16, 12, 1)  # one value a row goes where 15 channels are left
+    groups = trace_groups(network, SHAPE)
+    proof = remove(network, groups, {"a": torch.arange(left)}, inputs).proof
+    assert max(proof.own.largest, proof.random.largest) < 1e-5
+    assert network.b.in_channels == left
 
 
 class Attention(nn.Module):

@@ -93,7 +93,13 @@ class Submission:
 
     @cached_property
     def design(self) -> Design:
-        """The dense network."""
+        """The dense network.
+
+        Raises:
+            Doubtful: it, or its images, are a user's own.
+        """
+        if self.track.images is not None or self.track.settings or ".py:" in self.track.network:
+            raise Doubtful("the network or the images are the user's own: sizes are not worked out again here")
         return Design(self.track.network, self.track.dataset, self.track.prunable)
 
     @property

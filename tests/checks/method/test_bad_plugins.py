@@ -205,7 +205,11 @@ class Empties(Toy):
 
 
 class NeedsTwo(Toy):
-    """Divides by the number of other channels."""
+    """Divides by the number of other channels, of what is left too."""
+
+    def prune(self, trial: Trial) -> None:
+        super().prune(trial)
+        self.scores(trial)
 
     def scores(self, trial: Trial) -> dict[str, torch.Tensor]:
         return {g.name: torch.arange(float(g.width)) * (1 // (g.width - 1) + 1) for g in trial.surgery.groups}
@@ -331,7 +335,7 @@ def test_the_toys_themselves_are_right():
         (Crashes, "targets", "SystemExit"),
         (Raises, "targets", "conv9"),
         (Empties, "one channel left", "channel"),
-        (NeedsTwo, "one channel at start", "ZeroDivisionError"),
+        (NeedsTwo, "one channel left", "ZeroDivisionError"),
         (Hides, "nothing to prune", "Let bench.NotPrunable through"),
         (Shrinks, "targets", "targets = 'size'"),
         (Misspelt, "declarations", "'structured', 'unstructured'"),

@@ -12,11 +12,11 @@ from torch import nn
 
 import bench
 from bench.errors import StoreError, SurgeryError, UsageError
-from bench.export.load import stored
-from bench.export.onnx_file import export_onnx
-from bench.export.safetensors_file import export_safetensors
 from bench.networks.base import NetworkSpec
 from bench.networks.registry import network
+from bench.own.export.load import stored
+from bench.own.export.onnx_file import export_onnx
+from bench.own.export.safetensors_file import export_safetensors
 from bench.records.record import Record
 from bench.runner.run import Workplace
 
@@ -87,8 +87,8 @@ def test_an_onnx_file_that_differs_is_not_written(
         def run(self, _names: object, given: dict[str, np.ndarray]) -> list[np.ndarray]:
             return [np.zeros((len(given["pixels"]), 10), np.float32)]
 
-    monkeypatch.setattr("bench.export.onnx_file._model", lambda *_: b"model")
-    monkeypatch.setattr("bench.export.onnx_file._session", lambda *_: Wrong())
+    monkeypatch.setattr("bench.own.export.onnx_file._model", lambda *_: b"model")
+    monkeypatch.setattr("bench.own.export.onnx_file._session", lambda *_: Wrong())
     with pytest.raises(UsageError, match="outputs differ from PyTorch's .* Nothing was written"):
         export_onnx(stored(pruned, workplace.store.root), tmp_path / "a.onnx", timed=False)
     assert not list(tmp_path.iterdir())
