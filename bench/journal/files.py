@@ -130,7 +130,9 @@ class FileJournal:
         try:
             large = call.name in _LARGE and raised is None
             encoded = None if large else encode(value)
-            kept: Value = value if large else decode(json.loads(json.dumps(encoded)))  # type: ignore[assignment]
+            kept: Value = decode(json.loads(json.dumps(encoded)))
+            if isinstance(value, Mapping) and large:
+                kept = dict(sorted(value.items()))  # type: ignore[assignment]  # in the order of a replay
         except (TypeError, ValueError, RecursionError) as error:
             raise BenchError(f"call {call.index}, {call.name}: its value cannot be kept: {error}.") from None
         if isinstance(value, Mapping) and call.name in _LARGE:
@@ -170,7 +172,7 @@ class FileJournal:
             value: Value = decode(entry["value"])
             raised = _error(entry.get("raised"))
             if call.name in _LARGE and raised is None:
-                value = read_state(self._path("value", call.index)).tensors  # type: ignore[assignment]
+                value = dict(sorted(read_state(self._path("value", call.index)).tensors.items()))  # type: ignore[assignment]
             if raised is None and not _fits(call.name, value):
                 raise ValueError(f"its value is a {type(value).__name__}.")
             if call.name in CHEAP and raised is None:

@@ -281,7 +281,7 @@ def test_a_journal_with_anything_in_any_place_is_replayed_or_refused(
 
 @pytest.mark.parametrize(
     "content",
-    [b"", b"[]", b"null", b"\xff\xfe", b"[" * 100_000, b'{"code": ' + b"[" * 400 + b"]" * 400 + b"}",
+    [b"", b"[]", b"null", b"\xff\xfe", b"[" * 100_000,
      b'{"code": ' + b"1" * 5000 + b"}", b"cposix\nsystem\n(S'true'\ntR."],
     ids=lambda content: str(content[:20]),
 )  # fmt: skip
