@@ -68,7 +68,11 @@ def _paths(name: str, store: Path) -> list[Path]:
             f"no store at {str(store)!r}, and no committed run {name!r}. Run something, or give --store DIR."
         )
     near = str(unknown_name("run", name, known))
-    raise StoreError(near if len(known) <= _SHOWN else f"{near.partition(' Known:')[0]} It is none of {len(known)}.")
+    if len(known) <= _SHOWN:
+        raise StoreError(near)
+    own = sorted(each.parent.name for each in record_paths(store))
+    shown = ", ".join(own[:_SHOWN]) + (f" and {len(own) - _SHOWN} more" if len(own) > _SHOWN else "")
+    raise StoreError(f"{near.partition(' Known:')[0]} It is none of {len(known)}. In {store}: {shown or 'none'}.")
 
 
 def _read(path: Path) -> Record:
