@@ -17,7 +17,7 @@ from typing import Any
 
 from bench.errors import UsageError, unknown_name
 
-__all__ = ["Discovered", "discover", "registered"]
+__all__ = ["Discovered", "discover", "only_here", "registered"]
 
 
 @dataclass(frozen=True)
@@ -112,15 +112,25 @@ def discover(package: str, group: str, base: type) -> Discovered:
     return found
 
 
+_only_here: list[type] = []
+
+
+def only_here() -> bool:
+    """Whether there are plugins that no other process would find: those of `registered`."""
+    return bool(_only_here)
+
+
 @contextmanager
 def registered(package: str, group: str, base: type, cls: type) -> Iterator[None]:
     """`cls` is among the plugins inside this context, in place of one of its name: for classes not installed."""
     classes, name = discover(package, group, base).classes, str(getattr(cls, "name", ""))
     before = classes.get(name)
     classes[name] = cls
+    _only_here.append(cls)
     try:
         yield
     finally:
+        _only_here.remove(cls)
         if before is None:
             del classes[name]
         else:

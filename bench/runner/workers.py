@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.errors import UsageError
 from bench.journal import interrupt
+from bench.plugins import only_here
 from bench.records.text import plain
 from bench.runner.executor import ExecutorOptions, Finish, Progress
 from bench.runner.keeper import Ended
@@ -130,6 +131,9 @@ class LocalProcesses:
         Raises:
             KeyboardInterrupt: somebody asked to stop; every run is kept where it is.
         """
+        if only_here():  # a script's own plugins: no other process would find them
+            yield from Inline().run(queue, workplace, progress)
+            return
         busy: dict[int, Worker] = {}
         told: set[str] = set()
         with selectors.DefaultSelector() as selector:
