@@ -138,8 +138,9 @@ def record_paths(root: Path) -> list[Path]:
         if folder == str(root):
             names[:] = [name for name in names if name not in _RESERVED]
         names[:] = [name for name in names if not name.startswith(".") and name != "journal"]
-        if "record.json" in inside:
+        if "record.json" in (*inside, *names):  # a folder of that name is listed too, as what cannot be read
             found.append(Path(folder, "record.json"))
+            names[:] = [name for name in names if name != "record.json"]
     return sorted(found)
 
 

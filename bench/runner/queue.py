@@ -16,6 +16,7 @@ from bench.journal import interrupt
 from bench.records.record import UNFINISHED, Record
 from bench.records.store import Store
 from bench.runner.jobs import Job
+from bench.runner.live import LIVE
 from bench.runner.run import journal_folder
 
 __all__ = ["JobQueue", "clear_journal", "readable"]
@@ -107,3 +108,4 @@ def clear_journal(store: Store, job: Job, record: Record) -> None:
     """Removes the journal of a run that was killed after its record was written."""
     if record.status not in UNFINISHED:
         shutil.rmtree(journal_folder(store, job.spec), ignore_errors=True)
+        (store.folder(job.spec.run_id) / LIVE).unlink(missing_ok=True)

@@ -12,7 +12,7 @@ from bench.surgery.groups import Groups, Slice, with_savings
 from bench.surgery.keep import Keep, full_keep
 from bench.surgery.mask import masked
 from bench.surgery.proof import TOLERANCE, Proof, prove
-from bench.surgery.resize import Places, fit_attributes, lower_attribute, replace_tensor
+from bench.surgery.resize import Places, fit_attributes, keep_groups, lower_attribute, replace_tensor
 
 __all__ = ["TOLERANCE", "Removal", "SlicePlan", "plan_removal", "remove", "resize_network"]
 
@@ -125,6 +125,15 @@ def resize_network(network: nn.Module, plan: SlicePlan) -> None:
     tensors = dict(network.named_parameters()) | dict(network.named_buffers())
     places = Places(network)
     with torch.inference_mode(False), torch.no_grad():
+        layers: dict[nn.Module, tuple[int, Tensor | None]] = {}  # once each: a parametrised weight is several tensors
+        for name, by_dim in plan.kept.items():
+            for module, attribute in places.of(tensors[name]):
+                layer = places.layer_of(module)
+                if attribute == "weight" or layer is not module:
+                    rows, kept = layers.get(layer, (plan.shapes[name][0], None))
+                    layers[layer] = rows, by_dim.get(0, kept)
+        for layer, (rows, kept) in layers.items():
+            keep_groups(layer, rows, kept)
         for name in plan.kept:
             replace_tensor(places, tensors[name], plan.slice_tensor(name, tensors[name]))
     for (path, attribute, item), lost in plan.lowered.items():

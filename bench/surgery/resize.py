@@ -10,7 +10,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-__all__ = ["Places", "fit_attributes", "lower_attribute", "replace_tensor", "resized_attributes", "set_attribute"]
+__all__ = [
+    "Places",
+    "fit_attributes",
+    "keep_groups",
+    "lower_attribute",
+    "replace_tensor",
+    "resized_attributes",
+    "set_attribute",
+]
 
 _RESIZED = "_resized_attributes"
 """Where a module remembers which of its numbers a removal changed, so that a file can hold them."""
@@ -59,12 +67,12 @@ def fit_attributes(module: nn.Module) -> None:
     match module:
         case nn.modules.conv._ConvTransposeNd():
             rows, columns = module.weight.shape[:2]
-            if module.groups > 1 and module.groups in (module.in_channels, module.out_channels):  # they go whole
+            if _go_whole(module):
                 module.groups = rows // (module.in_channels // module.groups)
             module.in_channels, module.out_channels = rows, columns * module.groups
         case nn.modules.conv._ConvNd():
             rows, columns = module.weight.shape[:2]
-            if module.groups > 1 and module.groups in (module.in_channels, module.out_channels):  # they go whole
+            if _go_whole(module):
                 module.groups = rows // (module.out_channels // module.groups)
             module.in_channels, module.out_channels = columns * module.groups, rows
         case nn.Linear():
@@ -80,6 +88,25 @@ def fit_attributes(module: nn.Module) -> None:
             module.num_parameters = module.weight.shape[0]
         case _:
             pass  # other modules' tensors come with no number, or with one that tracing found
+
+
+def _go_whole(module: nn.modules.conv._ConvNd) -> bool:
+    """Whether the convolution's groups are its channels, as far as its numbers tell: where no removal has said so."""
+    alike = module.groups > 1 and module.groups in (module.in_channels, module.out_channels)
+    return alike and "groups" not in getattr(module, _RESIZED, ())
+
+
+def keep_groups(module: nn.Module, rows: int, kept: Tensor | None) -> None:
+    """Sets a convolution's groups to those that still have a channel, and remembers them: shapes alone do not tell.
+
+    Args:
+        module: the layer; another than a grouped convolution is left alone.
+        rows: of its weight before (outputs, or inputs of a transposed convolution).
+        kept: the rows that stay; None for all.
+    """
+    if isinstance(module, nn.modules.conv._ConvNd) and module.groups > 1:
+        left = module.groups if kept is None else len((kept // (rows // module.groups)).unique())
+        set_attribute(module, "groups", left)
 
 
 def lower_attribute(module: nn.Module, name: str, item: int | None, lost: int) -> None:

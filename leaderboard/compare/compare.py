@@ -111,7 +111,7 @@ def _warnings(records: Sequence[Record]) -> list[str]:
     found = incomparable_reasons(records)
     if len({record.track for record in records}) == 1 and (fields := differing_recipe_fields(records)):
         found.append(f"other track fields: {', '.join(fields)}")
-    dense = {record.manifest.get("dense_sha256") for record in records if record.dense}
+    dense = {str(record.manifest.get("dense_sha256")) for record in records if record.dense}
     same_start = len({(record.track, record.seed) for record in records}) == 1
     if same_start and len(dense) > 1 and not found:
         found.append("other dense network: the same track and seed, but not the same weights to start from")
@@ -159,7 +159,7 @@ def _latency(measured: Measured, batch: int) -> float | None:
 
 
 def _against(first: Record, record: Record) -> Against:
-    data = {each.manifest.get("data_fingerprint") for each in (first, record)}
+    data = {str(each.manifest.get("data_fingerprint")) for each in (first, record)}
     if first.pruned is None or record.pruned is None or len(data) > 1:
         return Against(record.run_id, None, None)
     return Against(record.run_id, difference([(first.pruned, record.pruned)]), mcnemar(first.pruned, record.pruned))

@@ -28,12 +28,13 @@ import bench.journal.files
 import bench.leaderboard.pages.site
 import bench.runner.dense
 import bench.runner.run
-import bench.trial.trial
+import bench.trial.passes
 from bench.journal.files import FileJournal
 from bench.records.store import read_records
 from bench.specs.run import package_sha256
 from bench.training.trainer import Trainer
-from bench.trial.trial import Trial
+from bench.trial.calls import Calls
+from bench.trial.passes import Passes
 
 
 class Fuse:
@@ -52,11 +53,11 @@ class Fuse:
 
 def arm(fuse: Fuse) -> None:
     """Puts the fuse's events into the code that this process will run."""
-    rename, unlink, append, step, call = Path.replace, Path.unlink, FileJournal._append, Trainer._step, Trial._call
-    hook_forward = Trial._hook_forward
+    rename, unlink, append, step, call = Path.replace, Path.unlink, FileJournal._append, Trainer._step, Calls.call
+    hook_forward = Passes.hook_forward
     save, look, remove = (
         bench.journal.codec.save_file,
-        bench.trial.trial.measure_accuracy,
+        bench.trial.passes.measure_accuracy,
         bench.runner.run.shutil.rmtree,
     )
 
@@ -109,9 +110,9 @@ def arm(fuse: Fuse) -> None:
         remove(*arguments, **options)
 
     Path.unlink = unlinked
-    Trial._hook_forward = searched  # type: ignore[method-assign]
-    Path.replace, FileJournal._append, Trainer._step, Trial._call = replace, appended, stepped, called
-    bench.journal.codec.save_file, bench.trial.trial.measure_accuracy, bench.runner.run.shutil.rmtree = (
+    Passes.hook_forward = searched  # type: ignore[method-assign]
+    Path.replace, FileJournal._append, Trainer._step, Calls.call = replace, appended, stepped, called
+    bench.journal.codec.save_file, bench.trial.passes.measure_accuracy, bench.runner.run.shutil.rmtree = (
         saved,
         looked,
         removed,

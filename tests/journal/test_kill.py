@@ -130,7 +130,20 @@ def words(method: str, track: Path) -> list[str]:
         "magnitude": ["--target", "params=0.1"],
     }
     target = targets.get(method, ["--target", "macs=0.25"])
-    return ["run", "--method", method, "--track", str(track), "--budget", "4ep", "--wandb", "off", *target]
+    return [
+        "run",
+        "--method",
+        method,
+        "--track",
+        str(track),
+        "--budget",
+        "4ep",
+        "--wandb",
+        "off",
+        "--executor",
+        "inline",
+        *target,
+    ]
 
 
 @pytest.fixture(scope="module")

@@ -200,7 +200,15 @@ def alone(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, 
     return bits(json.loads(done.stdout)[0])
 
 
-def left_running() -> list[str]:
+def left_running(patience_seconds: float = 10.0) -> list[str]:
+    """Processes of these runs that are there; one that was killed may take a moment to go."""
+    end = time.monotonic() + patience_seconds
+    while (found := _running()) and time.monotonic() < end:
+        time.sleep(0.05)
+    return found
+
+
+def _running() -> list[str]:
     found = []
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         try:

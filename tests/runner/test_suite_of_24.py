@@ -49,9 +49,9 @@ class Mortal(Steady):
     name = "mortal"
 
     def hooks(self, trial: Trial) -> list[Hook]:
-        if (trial.target.ratio, trial.seed) == (0.4, 1):
+        if (trial.target.ratio, calls_of(trial).seed) == (0.4, 1):
             raise ValueError("the plugin's own mistake")
-        return [Dies()] if (trial.target.ratio, trial.seed) == (0.5, 1) else []
+        return [Dies()] if (trial.target.ratio, calls_of(trial).seed) == (0.5, 1) else []
 '''
 TRACK = """
 summary = "A hundred digits."

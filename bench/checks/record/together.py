@@ -19,7 +19,8 @@ K = TypeVar("K", bound=Hashable)
 
 def contradictions(records: Iterable[Record]) -> Iterator[tuple[str, str]]:
     """Run ids that cannot be what they say beside the others, and why; records that are there twice count once."""
-    found = list({record.run_id: record for record in records if record.status == "ok"}.values())
+    ended = (record for record in records if record.status == "ok")
+    found = list({(r.run_id, _dense(r), _network(r), _seconds(r)): r for r in ended}.values())
     for what, groups in (
         ("manifest.dense_sha256", _grouped((_dense(record), record) for record in found)),
         ("pruned.weights_sha256", _grouped((_network(record), record) for record in found)),
@@ -35,13 +36,16 @@ def contradictions(records: Iterable[Record]) -> Iterator[tuple[str, str]]:
                         "has another seed's result",
                     )
     for group in _grouped((_recipe(record), record) for record in found):
-        usual, _ = Counter(_dense(record) for record in group).most_common(1)[0]
+        counts = Counter(_dense(record) for record in group)
+        usual, times = counts.most_common(1)[0]
         for record in group:
-            if _dense(record) != usual:
+            doubtful = _dense(record) != usual or 2 * times <= len(group)  # without a majority none is believed
+            if len(counts) > 1 and doubtful:
+                others = ", ".join(sorted(str(dense) for dense in counts if dense != _dense(record)))
                 yield (
                     record.run_id,
                     f"manifest.dense_sha256 is {_dense(record)}, and the other runs of this recipe, seed and kind of "
-                    f"CPU began with {usual}",
+                    f"CPU began with {others}",
                 )
     for group in _grouped(((_network(record), _seconds(record)), record) for record in found if _network(record)):
         names = ", ".join(record.run_id for record in group)
