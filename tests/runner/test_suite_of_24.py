@@ -17,6 +17,7 @@ import os
 import signal
 from pathlib import Path
 from bench import Hook, Method, Trial
+from bench.trial.phases import calls_of
 
 
 class Steady(Method):
