@@ -15,16 +15,12 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from bench import ChannelGroup, Config, Trial, UsageError, rl
+from bench.methods._maps import map_layer
 
 __all__ = ["EntropySettings", "NetworkEntropy", "live_maps", "map_layer", "most_entropy", "spatial_entropy"]
 
 _FLAT = 1e-5
 """Maps that vary by less than this share of their largest value are constant: the rest is rounding."""
-_ACTIVATIONS = (
-    nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.PReLU, nn.ELU, nn.CELU, nn.SELU, nn.SiLU, nn.GELU, nn.Mish, nn.Hardswish,
-    nn.Sigmoid, nn.Tanh, nn.Softplus,
-)  # fmt: skip
-_NORMS = (nn.modules.batchnorm._BatchNorm, nn.GroupNorm, nn.modules.instancenorm._InstanceNorm)
 
 
 class EntropySettings(Config):
@@ -80,26 +76,6 @@ def live_maps(maps: Tensor) -> Tensor:
         return varied
     moved = (maps - maps[:1]).abs().amax((0, 2, 3)) > _FLAT * size.amax(0)
     return varied & moved
-
-
-def map_layer(network: nn.Module, layer: str) -> str:
-    """The module whose output is the activation of a convolution: the activation module that follows it.
-
-    Modules are followed in the order in which the network lists them, up to the next layer with weights. Where no
-    activation is found (LeNet-5 has none after its convolutions; others call a function), it is the normalisation
-    that follows, or the convolution itself.
-    """
-    names = [name for name, module in network.named_modules() if not list(module.children())]
-    found = layer
-    for name in names[names.index(layer) + 1 :]:
-        module = network.get_submodule(name)
-        if isinstance(module, _ACTIVATIONS):
-            return name
-        if isinstance(module, _NORMS):
-            found = name
-        elif not isinstance(module, nn.Identity | nn.Dropout):
-            break
-    return found
 
 
 @dataclass(frozen=True)
