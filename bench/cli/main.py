@@ -282,7 +282,7 @@ def leaderboard(
     open_: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
 ) -> None:
     """Draw every track's table and plot, from the store and the committed results, as a folder that opens from disk."""
-    from bench.cli.run_command import draw_leaderboard
+    from bench.cli.both import draw_leaderboard
 
     page, said = draw_leaderboard(store, out, _names(track), store_only)
     print(said)
@@ -300,7 +300,7 @@ def report(
     entity: EntityOption = None,
 ) -> None:
     """Make the leaderboard a W&B report, or update the one made before; without an account, the page alone."""
-    from bench.cli.run_command import all_evidence, all_records
+    from bench.cli.both import all_evidence, all_records
     from bench.leaderboard.wandb_report.report import make_report
     from bench.tracking.mode import project_name
 
@@ -328,12 +328,14 @@ def claims(
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON array.")] = False,
 ) -> None:
     """Compare what papers claim with what was measured, from the store and the committed results."""
-    from bench.cli.run_command import all_records, print_verdicts
+    from bench.cli.both import all_briefs
+    from bench.cli.claims_command import print_verdicts
     from bench.leaderboard.verdicts.verdicts import as_json as values
     from bench.leaderboard.verdicts.verdicts import verdicts
     from bench.specs.claim import claim_names, load_claim
 
-    found = verdicts([load_claim(name) for name in names or claim_names()], all_records(store)[0])
+    asked = [load_claim(name) for name in names or claim_names()]
+    found = verdicts(asked, all_briefs(store, {claim.track.name for claim in asked})[0])
     if as_json:
         print(json_text([values(verdict) for verdict in found]))
     else:

@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,11 +11,9 @@ from bench.cli.progress import ProgressDisplay
 from bench.cli.tables import results_table
 from bench.journal import interrupt as stopping
 from bench.records.console import make_console
-from bench.records.evidence import Evidence, evidence_below
 from bench.records.index import RecordIndex
-from bench.records.lookup import committed_results
 from bench.records.record import UNFINISHED, Record
-from bench.records.store import Store, Unreadable, each_record, read_paths, read_records
+from bench.records.store import Store, read_paths
 from bench.records.text import json_ascii, json_text, one_line, plain
 from bench.runner.executor import Executor
 from bench.runner.forecast import overview, planned_runs
@@ -28,75 +26,14 @@ from bench.tracking.mode import choose_mode
 from bench.tracking.tracker import Tracker
 
 if TYPE_CHECKING:
-    from bench.leaderboard.verdicts.verdicts import ClaimVerdict
+    pass
 
-__all__ = ["Session", "all_evidence", "all_records", "draw_leaderboard", "plain_progress", "print_verdicts"]
+__all__ = ["Session", "plain_progress"]
 
 
 _DRAWN_WHOLE = 400
 """Records of a store, or of a track of a large one, that each `bench run` draws; `bench leaderboard` draws all."""
 _STOPPING = "stopping: each run is kept where it is (Ctrl-C again stops at once)"
-
-
-def all_records(store: Path) -> tuple[list[Record], list[Unreadable]]:
-    """Records of the store and the committed results, and what could not be read."""
-    committed, broken = read_records(committed_results())
-    own, unreadable = read_records(store)
-    by_id = {record.run_id: record for record in (*committed, *own)}
-    return list(by_id.values()), [*broken, *unreadable]
-
-
-def all_evidence(store: Path) -> dict[str, Evidence]:
-    """What lies beside the records of the store and the committed results, by run id."""
-    return evidence_below(committed_results()) | evidence_below(store)
-
-
-def draw_leaderboard(store: Path, out: Path, tracks: Sequence[str] = (), store_only: bool = False) -> tuple[Path, str]:
-    """Writes the pages of the store and the committed results, record by record.
-
-    Args:
-        store: folder of the runs.
-        out: folder of the pages.
-        tracks: only these; empty for all.
-        store_only: leave out the committed results.
-
-    Returns:
-        The index, and what was drawn, for people.
-
-    Raises:
-        StoreError: `out` cannot be written.
-    """
-    from bench.leaderboard.pages.site import write_leaderboard
-
-    drawn: set[str] = set()
-    unreadable: list[Unreadable] = []
-
-    def records() -> Iterator[Record]:
-        for root in (store,) if store_only else (committed_results(), store):
-            for each in each_record(root):
-                if isinstance(each, Unreadable):
-                    unreadable.append(each)
-                elif not tracks or each.track in tracks:
-                    drawn.add(each.run_id)
-                    yield each
-
-    page = write_leaderboard(records(), unreadable, out, all_evidence(store))
-    return page, f"{len(drawn)} records ({len(unreadable)} unreadable): {page}"
-
-
-def print_verdicts(found: Sequence["ClaimVerdict"]) -> None:
-    """Verdicts as a table; below it why they are what they are and, for what was not run, the command."""
-    from bench.leaderboard.pages.verdict_columns import verdict_table
-
-    console = make_console() if sys.stdout.isatty() else make_console(width=220)
-    console.print(verdict_table(found))
-    for verdict in found:
-        name = f"{verdict.claim.name}, {verdict.number.measure} at {verdict.number.target}"
-        line = f"{name}: {verdict.word}: {verdict.why}"
-        if verdict.word == "not run":
-            hours = "" if verdict.hours is None else f" (about {verdict.hours:.2g} device-hours; {verdict.hours_basis})"
-            line += f". Run it: {verdict.command}{hours}"
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def plain_progress(label: str) -> Callable[[str, float], None]:
@@ -217,12 +154,12 @@ class Session:
 
     def _page(self, fresh: Sequence[Record]) -> Path:
         """Draws the store's pages; of a large store those of the tracks alone that were touched."""
-        from bench.leaderboard.pages.site import write_leaderboard, write_tracks
+        from bench.leaderboard.pages.site import write_tracks
+        from bench.leaderboard.pages.store_pages import draw_stores
 
         runs, out = RecordIndex(self.store).runs(), self.store / "page"
         if len(runs) <= _DRAWN_WHOLE:
-            records, unreadable = read_records(self.store)
-            return write_leaderboard(records, unreadable, out, evidence_below(self.store))
+            return draw_stores([self.store], out)[0]
         tracks = {record.track for record in fresh}
         if sum(run.track in tracks for run in runs) > _DRAWN_WHOLE:
             return write_tracks([], fresh, out)

@@ -32,7 +32,7 @@ def table(
     ] = False,
 ) -> None:
     """Print the leaderboard's tables, or one row a run, an epoch or a layer, for papers and data frames."""
-    from bench.cli.run_command import all_records
+    from bench.cli.both import all_records
     from bench.leaderboard.tables.flat import PER, chosen, fingerprint, flat_tables
     from bench.leaderboard.tables.write import FORMATS, written
     from bench.records.store import read_records

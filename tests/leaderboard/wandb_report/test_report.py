@@ -191,7 +191,7 @@ def test_without_an_account_the_command_says_why_and_where_the_page_is(
 ) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("WANDB_MODE", "offline")
-    monkeypatch.setattr("bench.cli.run_command.all_records", lambda _store: ([], []))
+    monkeypatch.setattr("bench.cli.both.all_records", lambda _store: ([], []))
     with pytest.raises(SystemExit) as end:
         main(["report", "--out", str(tmp_path / "page"), "--store", str(tmp_path)])
     assert end.value.code == 0
