@@ -101,7 +101,10 @@ def make_plan(request: RunRequest, inputs_of: InputsOf = inputs_here) -> list[Jo
 
 
 def plan(request: RunRequest, inputs_of: InputsOf = inputs_here) -> Plan:
-    """The jobs of a command, methods together, seeds apart, each run once, and what was left out.
+    """The jobs of a command, each once, and what was left out.
+
+    Breadth first: every method at a track's first target with the first seed, then the next target, and the next seed
+    when all is done, so that a part of a plan is a whole smaller table.
 
     Of several methods, those that do not fit a track or its targets are left out; where none fits, the first reason is
     the error.
@@ -117,8 +120,9 @@ def plan(request: RunRequest, inputs_of: InputsOf = inputs_here) -> Plan:
     """
     if request.claims:
         claims = {name: load_claim(name) for name in request.claims}
-        each = (job for name, claim in claims.items() for job in _claimed(claim, name, request, inputs_of))
-        return Plan(tuple(each))
+        return Plan(
+            _breadth_first(job for name, claim in claims.items() for job in _claimed(claim, name, request, inputs_of))
+        )
     wanted = request.methods or ("hbfp",)
     names = tuple(method_classes()) if "all" in wanted else tuple(dict.fromkeys(wanted))
     methods = {name: method_class(name) for name in names}
@@ -142,7 +146,23 @@ def plan(request: RunRequest, inputs_of: InputsOf = inputs_here) -> Plan:
                     jobs[spec.run_id] = Job(spec, _command(spec, method, track_name, request), observers)
     if not jobs:
         raise UsageError(left_out[0].reason if left_out else "nothing to run. Give --method, --track and --target.")
-    return Plan(tuple(jobs.values()), tuple(left_out))
+    return Plan(_breadth_first(jobs.values()), tuple(left_out))
+
+
+def _breadth_first(jobs: Iterable[Job]) -> tuple[Job, ...]:
+    """Seed by seed, then track by track, then target by target, each in the order given."""
+    jobs = list(jobs)
+    seeds, tracks, targets = (
+        {value: place for place, value in enumerate(dict.fromkeys(values))}
+        for values in (
+            (job.spec.seed for job in jobs),
+            (job.spec.track.name for job in jobs),
+            (str(job.spec.target) for job in jobs),
+        )
+    )
+    return tuple(
+        sorted(jobs, key=lambda job: (seeds[job.spec.seed], tracks[job.spec.track.name], targets[str(job.spec.target)]))
+    )
 
 
 def shard(plan: Plan, text: str) -> Plan:
