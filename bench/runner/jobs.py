@@ -120,9 +120,8 @@ def plan(request: RunRequest, inputs_of: InputsOf = inputs_here) -> Plan:
     """
     if request.claims:
         claims = {name: load_claim(name) for name in request.claims}
-        return Plan(
-            _breadth_first(job for name, claim in claims.items() for job in _claimed(claim, name, request, inputs_of))
-        )
+        each = (job for name, claim in claims.items() for job in _claimed(claim, name, request, inputs_of))
+        return Plan(_breadth_first({job.spec.run_id: job for job in each}.values()))
     wanted = request.methods or ("hbfp",)
     names = tuple(method_classes()) if "all" in wanted else tuple(dict.fromkeys(wanted))
     methods = {name: method_class(name) for name in names}

@@ -107,6 +107,17 @@ def test_a_claim_may_be_read_from_the_runs_of_its_tracks_table(tmp_path: Path) -
     assert {(job.spec.run_id, job.command) for job in jobs} == {(job.spec.run_id, job.command) for job in table}
 
 
+def test_claims_of_one_track_share_its_runs(tmp_path: Path) -> None:
+    names = []
+    for method in ("l1", "hbfp"):
+        head = CLAIM[: CLAIM.index("[schedule]")].replace('"l1"', f'"{method}"') + "own_runs = false\n"
+        path = tmp_path / f"{method}.toml"
+        path.write_text(head + NUMBER)
+        names.append(str(path))
+    jobs = make_plan(RunRequest(claims=tuple(names), seeds=(3,)))
+    assert sorted(job.spec.method for job in jobs) == ["dense", "hbfp", "l1"]
+
+
 def test_a_claim_without_runs_of_its_own_has_no_schedule(tmp_path: Path) -> None:
     path = tmp_path / "shared.toml"
     path.write_text(CLAIM.replace("[schedule]", "own_runs = false\n\n[schedule]") + NUMBER)
