@@ -11,6 +11,7 @@ from bench.leaderboard.pages.verdict_columns import COLUMNS
 from bench.leaderboard.verdicts.verdicts import ClaimVerdict, as_json, verdicts
 from bench.records.record import Record
 from bench.specs.claim import Claim
+from bench.specs.track import load_track
 
 MakeRecord = Callable[..., Record]
 SIZE = {"measure": "macs_reduction", "claimed": 50, "target": "macs=0.5", "loss": 0.0, "loss_tolerance": 1.0}
@@ -168,6 +169,27 @@ def test_a_lead_is_paired_by_seed(runs: Callable[..., list[Record]]) -> None:
     assert verdict.measured.mean == pytest.approx(1)
     assert verdict.measured.half_width == pytest.approx(0, abs=1e-9)  # the seeds' own spread cancels
     assert only(verdicts([claim(LEAD)], runs(mine))).word == "not run"
+
+
+def test_a_claim_without_own_runs_is_read_from_the_table(runs: Callable[..., list[Record]]) -> None:
+    track = load_track("digits-lenet5")
+    fields = {"track": track.name, "track_fields": track.model_dump(mode="json")}
+    mine = {0: 0.90, 1: 0.80, 2: 0.70}
+    lot = {
+        "config": {"scope": "global"},
+        "manifest": {"device_class": "cpu", "command": "bench run --method l1 --set scope=global"},
+    }
+    records = runs(mine, **fields)
+    records += [
+        each.model_copy(update={"run_id": f"lot-{each.seed}"})
+        for each in runs({0: 0.89, 1: 0.79, 2: 0.69}, **fields, **lot)
+    ]
+    asked = LEAD | {"rival": "l1", "rival_settings": {"scope": "global"}}
+    verdict = only(verdicts([claim(asked, own_runs=False)], records))
+    assert (verdict.word, verdict.runs) == ("reproduced", ("l1-0", "l1-1", "l1-2"))
+    assert verdict.measured is not None
+    assert verdict.measured.mean == pytest.approx(1)
+    assert only(verdicts([claim(asked)], records)).word == "not run"  # its own runs, which nobody made
 
 
 def test_a_lead_needs_its_bound_above(runs: Callable[..., list[Record]]) -> None:
