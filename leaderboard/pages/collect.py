@@ -55,7 +55,7 @@ def gather(
 ) -> Material:
     """Everything from the records, each of which is there once; `evidence` is what lies beside them, by run id."""
     claims, records = list(claims), list(records)
-    claimed = {claim.track.name for claim in claims}
+    claimed = {claim.track.name for claim in claims if claim.own_runs}
     by_method: dict[str, list[Record]] = defaultdict(list)
     for record in records:
         by_method[record.method].append(record)

@@ -61,7 +61,7 @@ def write_leaderboard(
         StoreError: `out` cannot be written.
     """
     claims = [load_claim(name) for name in claim_names()]
-    claimed = {claim.track.name for claim in claims}
+    claimed = {claim.track.name for claim in claims if claim.own_runs}
     folder, pages = PageFolder(out), _Pages()
     by_id: dict[str, Record] = {}
     for record in records:
