@@ -3,7 +3,8 @@
 The network runs in evaluation mode while labels are followed through it (`bench.surgery.graph`), and in training mode
 where that executes anything else. This gives the exact entries that each channel owns in every tensor and what every
 product costs. What labels cannot show (code in `forward` that depends on widths) shows in a rehearsal: on a copy with
-random weights, removal must equal the mask (`bench.surgery.rehearsal`). A group that fails is left out, with the reason.
+random weights, removal must equal the mask (`bench.surgery.rehearsal`). A group that fails is left out, with the
+reason.
 """
 
 from collections.abc import Mapping, Sequence
