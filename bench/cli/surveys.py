@@ -11,6 +11,7 @@ from bench.errors import BenchError
 from bench.networks.base import NetworkSpec
 from bench.networks.registry import network as network_named
 from bench.specs.target import Target
+from bench.surgery.groups import by_reason
 from bench.surgery.survey import Survey, survey
 
 __all__ = ["Surveyed", "as_json", "print_surveys", "survey_of"]
@@ -120,10 +121,5 @@ def _remarks(each: Surveyed) -> list[str]:
         return [f"{each.name}: {each.error}"]
     lines = [each.found.refusal[:1000]] if each.found.refusal else []
     lines += [f"{a.target} is refused: {a.refusal}" for a in each.found.attempts if a.refusal]
-    by_reason: dict[str, list[str]] = {}
-    for name, reason in each.found.left_out.items():
-        by_reason.setdefault(reason, []).append(name)
-    for reason, names in by_reason.items():
-        more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-        lines.append(f"left out, {reason}: {', '.join(names[:3])}{more}")
+    lines += [f"left out, {reason}: {names}" for reason, names in by_reason(each.found.left_out).items()]
     return [f"{each.name}: {line}" for line in lines]

@@ -57,7 +57,7 @@ def gather(
 ) -> Material:
     """Everything from the records; they and `evidence`, which is what lies beside them, by run id."""
     claims, records = list(claims), list(by_id.values())
-    claimed = {claim.track.name for claim in claims}
+    claimed = {claim.track.name for claim in claims if claim.own_runs}
     by_method: dict[str, list[Record]] = defaultdict(list)
     for record in records:
         by_method[record.method].append(record)

@@ -71,7 +71,7 @@ def draw_all(
 ) -> tuple[Path, Material]:
     """`write_leaderboard`, and what the pages were drawn from."""
     claims = [load_claim(name) for name in claim_names()]
-    claimed = {claim.track.name for claim in claims}
+    claimed = {claim.track.name for claim in claims if claim.own_runs}
     folder, pages = PageFolder(out), _Pages()
     by_id: dict[str, Record] = {}
     for record in records:
