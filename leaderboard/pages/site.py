@@ -17,7 +17,7 @@ import jinja2
 from markupsafe import Markup, escape
 
 from bench.leaderboard.pages.blocks import Block, Fold, Link, Plot, ReportPlan
-from bench.leaderboard.pages.collect import gather
+from bench.leaderboard.pages.collect import Material, gather
 from bench.leaderboard.pages.folder import GENERATOR, PageFolder
 from bench.leaderboard.pages.html import table
 from bench.leaderboard.pages.links import CLAIMS, INDEX, method_page, run_page, track_page
@@ -32,7 +32,7 @@ from bench.records.record import Record, rewards_of
 from bench.records.store import Unreadable
 from bench.specs.claim import claim_names, load_claim
 
-__all__ = ["RunPages", "write_leaderboard", "write_tracks"]
+__all__ = ["RunPages", "draw_all", "write_leaderboard", "write_tracks"]
 
 _STATIC = ("style.css", "plots.js", "page.js")
 _HOME = Link("Leaderboard", INDEX)
@@ -62,8 +62,19 @@ def write_leaderboard(
     Raises:
         StoreError: `out` cannot be written.
     """
+    return draw_all(records, unreadable, out, evidence, rewards)[0]
+
+
+def draw_all(
+    records: Iterable[Record],
+    unreadable: Iterable[Unreadable],
+    out: Path,
+    evidence: Mapping[str, Evidence] | None = None,
+    rewards: Mapping[str, Sequence[float]] | None = None,
+) -> tuple[Path, Material]:
+    """`write_leaderboard`, and what the pages were drawn from."""
     claims = [load_claim(name) for name in claim_names()]
-    claimed = {claim.track.name for claim in claims}
+    claimed = {claim.track.name for claim in claims if claim.own_runs}
     folder, pages = PageFolder(out), _Pages()
     by_id: dict[str, Record] = {}
     searched: dict[str, Sequence[float]] = {}
@@ -74,7 +85,7 @@ def write_leaderboard(
             folder.keep(run_page(record.run_id))
         by_id[record.run_id] = record.model_copy(update={"curve": ()})
         searched[record.run_id] = rewards_of(record) if rewards is None else rewards.get(record.run_id, ())
-    material = gather(claims, by_id.values(), unreadable, evidence)
+    material = gather(claims, by_id, unreadable, evidence, searched)
     board, found = material.board, material.verdicts
     tracks = {track.name for track in board.tracks}
 
@@ -88,12 +99,12 @@ def write_leaderboard(
         plan = method_plan(each.name, each.installed, each.records, board, found)
         folder.write(method_page(each.name), pages.report(plan))
     for track in board.tracks:
-        folder.write(track_page(track.name), pages.report(track_plan(track, found, by_id, searched)))
+        folder.write(track_page(track.name), pages.report(track_plan(track, found, by_id, material.rewards)))
     folder.write(CLAIMS, pages.claims(found, tracks))
     overview = overview_plan(board, found, [each.row for each in material.methods])
     index = folder.write_last(INDEX, pages.overview(overview))
     folder.remove_others(("track", "method", "run"))
-    return index
+    return index, material
 
 
 def write_tracks(records: Iterable[Record], fresh: Iterable[Record], out: Path) -> Path:
@@ -112,7 +123,7 @@ def write_tracks(records: Iterable[Record], fresh: Iterable[Record], out: Path) 
     Raises:
         StoreError: `out` cannot be written.
     """
-    claimed = {load_claim(name).track.name for name in claim_names()}
+    claimed = {claim.track.name for claim in map(load_claim, claim_names()) if claim.own_runs}
     folder, pages, by_id = PageFolder(out), _Pages(), {record.run_id: record for record in records}
     last = out / INDEX
     for name in _STATIC:
@@ -124,7 +135,7 @@ def write_tracks(records: Iterable[Record], fresh: Iterable[Record], out: Path) 
     for record in fresh:
         folder.write(run_page(record.run_id), pages.run(record, has_track_page=record.track not in claimed))
         last = out / run_page(record.run_id)
-    material = gather([], by_id.values(), ()) if by_id else None
+    material = gather([], by_id, ()) if by_id else None
     for track in material.board.tracks if material else ():
         folder.write(track_page(track.name), pages.report(track_plan(track, (), by_id)))
         last = out / track_page(track.name)

@@ -37,7 +37,11 @@ def draw_stores(roots: Sequence[Path], out: Path, tracks: Sequence[str] = ()) ->
     Raises:
         StoreError: `out` cannot be written.
     """
-    draw = _DrawRun(out, frozenset(load_claim(name).track.name for name in claim_names()), frozenset(tracks))
+    draw = _DrawRun(
+        out,
+        frozenset(claim.track.name for claim in map(load_claim, claim_names()) if claim.own_runs),
+        frozenset(tracks),
+    )
     drawn, by_id = DrawnPages(out), dict[str, Brief]()
     unreadable: list[Unreadable] = []
     visited: set[str] = set()

@@ -1,4 +1,4 @@
-"""What a store and the committed results hold together."""
+"""The records that commands look at: those of the store, and those that come with bench."""
 
 from collections.abc import Callable, Collection, Sequence
 from functools import partial
