@@ -7,15 +7,14 @@ of pixels that far apart with levels g and g', and H = -sum P ln P: the second-o
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Literal
 
 import torch
 from pydantic import Field
-from torch import Tensor, nn
+from torch import Tensor
 
-from bench import ChannelGroup, Config, Trial, UsageError, rl
-from bench.methods._maps import map_layer
+from bench import Config, Trial, UsageError, rl
+from bench.methods._maps import map_layer, rows_of
 
 __all__ = ["EntropySettings", "NetworkEntropy", "live_maps", "map_layer", "most_entropy", "spatial_entropy"]
 
@@ -78,20 +77,6 @@ def live_maps(maps: Tensor) -> Tensor:
     return varied & moved
 
 
-@dataclass(frozen=True)
-class _Maps:
-    """Where a group's channels are seen: the output of `module`, whose channels are in the order of `order`.
-
-    Attributes:
-        macs: that a channel holds, the group's shared out over its layers.
-    """
-
-    module: str
-    group: str
-    order: Tensor
-    macs: float
-
-
 class NetworkEntropy:
     """The mean entropy of a network's surviving channels, as a share of the dense network's.
 
@@ -112,10 +97,13 @@ class NetworkEntropy:
 
     def __init__(self, trial: Trial, images: int, recalibration: int) -> None:
         self._trial, self._images, self._recalibration = trial, images, recalibration
-        self._config: EntropySettings = trial.config
-        self._maps = [_maps(trial.network, group, layer, self._config) for group in trial.surgery.groups
-                      for layer in group.layers]  # fmt: skip
-        self._dense = 0.0
+        self._config, self._dense = trial.config, 0.0
+        active = self._config.maps == "activation"
+        self._layers = [
+            (map_layer(trial.network, layer) if active else layer, group, rows_of(group, layer))
+            for group in trial.surgery.groups
+            for layer in group.layers
+        ]
 
     def reward(self, walk: rl.Walk | None) -> float:
         """-H / H of the dense network: -1 for as much. None asks for the dense network, which comes first.
@@ -131,50 +119,35 @@ class NetworkEntropy:
 
     def _measured(self, walk: rl.Walk | None) -> float:
         """Mean over layers of the mean over their surviving channels, in nats."""
-        levels, smallest = self._config.levels, self._config.smallest
-        channels = {
-            each.module: (each.order if walk is None else each.order[walk.keep[each.group].cpu()]).flatten()
-            for each in self._maps
-        }
+        config, channels, weights = self._config, dict[str, Tensor](), dict[str, float]()
+        for module, group, rows in self._layers:
+            kept = rows if walk is None else rows[walk.keep[group.name].cpu()]
+            macs = len(kept) * max(group.macs_per_channel, 1) / len(group.layers)
+            channels[module], weights[module] = kept.flatten(), macs if config.weigh == "macs" else 1.0
 
         def reduce(seen: Mapping[str, Tensor]) -> dict[str, Tensor]:
             values: dict[str, Tensor] = {}
             for name, maps in seen.items():
-                if maps.dim() != 4 or min(maps.shape[-2:]) < smallest:
-                    continue
-                maps = maps.index_select(1, channels[name].to(maps.device)).float()
-                live = live_maps(maps)
-                entropy = spatial_entropy(maps, levels)
-                values[f"{name} entropy"] = torch.where(
-                    live, entropy, 0.0 if self._config.guard_dead else entropy
-                ).mean(0)
-                values[f"{name} live"] = live.float().mean(0)
-                values[f"{name} most"] = torch.tensor(most_entropy(maps.shape[-2], maps.shape[-1], levels))
+                if maps.dim() == 4 and min(maps.shape[-2:]) >= config.smallest:
+                    maps = maps.index_select(1, channels[name].to(maps.device)).float()
+                    live = live_maps(maps)
+                    entropy = spatial_entropy(maps, config.levels) * (live if config.guard_dead else 1)
+                    most = torch.full_like(entropy, most_entropy(*maps.shape[-2:], config.levels))
+                    values[name] = torch.stack([entropy, live, most]).mean(1)
             return values
 
         found = self._trial.probe(reduce, images=self._images, at=tuple(channels), recalibrate=self._recalibration)
-        layers = {
-            name: self._layer_entropy(found[f"{name} entropy"], found[f"{name} live"], found[f"{name} most"])
-            for name in channels
-            if f"{name} live" in found
-        }
-        if not layers:
+        if not found:
             raise UsageError(
-                f"no layer has maps of {smallest}x{smallest} or more, so there is no entropy to reward. "
+                f"no layer has maps of {config.smallest}x{config.smallest} or more, so there is no entropy to reward. "
                 "Use reward=accuracy, or a smaller value of smallest."
             )
-        macs = {each.module: len(channels[each.module]) * each.macs for each in self._maps}
-        weights = {name: macs[name] if self._config.weigh == "macs" else 1.0 for name in layers}
-        return sum(weights[name] * entropy for name, entropy in layers.items()) / sum(weights.values())
+        total = sum(weights[name] * self._layer_entropy(values) for name, values in found.items())
+        return total / sum(weights[name] for name in found)
 
-    def _layer_entropy(self, entropy: Tensor, live: Tensor, most: Tensor) -> float:
-        """The mean over a layer's channels; `entropy` and `live` are means over the images [channels]."""
+    def _layer_entropy(self, values: Tensor) -> float:
+        """The mean over a layer's channels, from their entropy, share of live maps and most entropy [3, channels]."""
+        entropy, live, most = values.double()
         if self._config.guard_dead:
             entropy = torch.where(live > 0, entropy / live.clamp(min=1e-12), most)
-        return float(entropy.double().mean())
-
-
-def _maps(network: nn.Module, group: ChannelGroup, layer: str, config: EntropySettings) -> _Maps:
-    owned = next(each for each in group.slices if each.tensor == f"{layer}.weight" and each.dim == 0)
-    module = map_layer(network, layer) if config.maps == "activation" else layer
-    return _Maps(module, group.name, owned.index, max(group.macs_per_channel, 1) / len(group.layers))
+        return float(entropy.mean())
