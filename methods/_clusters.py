@@ -17,27 +17,22 @@ from bench import ChannelGroup
 
 __all__ = ["FilterClusters", "filter_points", "removal_order"]
 
+_STARTS = 10  # of k-means, the best of which counts
 _TIE = 1e-6
 """Distances that differ by less than this share are equal: in a set of two, both are as near to the centre."""
 
 
-def filter_points(group: ChannelGroup, normalise: bool) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def filter_points(group: ChannelGroup) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """The filters of a group as points, and their l1 norms [width].
 
     The filters of tied layers are put behind one another. Where they have more weights than there are filters, the
     points are given by their coordinates in the space that they span, which leaves all distances as they are.
-
-    Args:
-        group: of width n.
-        normalise: whether each filter is scaled to length 1, so that directions are compared.
 
     Returns:
         Points [n, at most n dimensions] and norms.
     """
     rows = torch.cat([weight.detach().flatten(1) for weight in group.weights], 1).double().cpu()
     norms = rows.abs().sum(1).numpy()
-    if normalise:
-        rows = torch.nn.functional.normalize(rows, dim=1)
     if rows.shape[1] > rows.shape[0]:
         left, singular, _ = torch.linalg.svd(rows, full_matrices=False)
         rows = left * singular
@@ -52,14 +47,12 @@ class FilterClusters:
         points: [n, D].
         norms: [n], the l1 norms, which break ties: the smaller goes.
         keep_one: False: the filter nearest to each set's centre goes, one a set. True: it is the only one that stays.
-        starts: of k-means, the best of which counts.
         grid: shares of clusters are rounded to multiples of 1 / grid, above 0.
     """
 
     points: NDArray
     norms: NDArray
     keep_one: bool = False
-    starts: int = 10
     grid: int = 20
     _known: dict[tuple[tuple[int, ...], int], tuple[int, ...]] = field(default_factory=dict)
 
@@ -92,7 +85,7 @@ class FilterClusters:
 
         points, norms = self.points[left], self.norms[left]
         with threadpool_limits(1):  # the order of sums, and with it the labels, would depend on the threads
-            found = KMeans(clusters, n_init=self.starts, random_state=0).fit(points)
+            found = KMeans(clusters, n_init=_STARTS, random_state=0).fit(points)
         distances = np.linalg.norm(points - found.cluster_centers_[found.labels_], axis=1)
         gone: list[int] = []
         for label in range(clusters):

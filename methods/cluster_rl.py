@@ -15,12 +15,10 @@ class ClusterRLConfig(SearchConfig):
     """Settings of `cluster-rl`."""
 
     keep_one: bool = Field(False, description="true: of each cluster only the filter nearest to its centre stays")
-    normalise: bool = Field(False, description="true: filters are compared by direction (cosine)")
     grid: int = Field(20, ge=2, description="clusters are multiples of this part of a group's filters")
     order: Literal["clusters", "l1"] = Field(
         "clusters", description="l1: the same walks, but the filters of smallest norm go: what the criterion adds"
     )
-    starts: int = Field(10, ge=1, description="starts of k-means, the best of which counts")
 
 
 class ClusterRL(WalkSearch):
@@ -40,7 +38,7 @@ class ClusterRL(WalkSearch):
     that clusterings are few enough to be kept and the same action always gives the same reward (`grid`). Deviations:
     filters are clustered by all their weights while the search lasts, although removals before them take some of these;
     layers that a residual add ties are clustered together. Settings: `keep_one` for the other reading of the abstract
-    (a cluster keeps one filter), `normalise` for directions, `agent=uniform` for a random search,
+    (a cluster keeps one filter), `agent=uniform` for a random search,
     `order=l1` for the same walks with AMC's criterion.
     """
 
@@ -65,12 +63,8 @@ class Clusters:
     def __init__(self, trial: Trial[ClusterRLConfig]) -> None:
         config = trial.config
         self._trial, self.groups = trial, trial.surgery.groups
-        self._filters = {
-            group.name: FilterClusters(
-                *filter_points(group, config.normalise), config.keep_one, config.starts, config.grid
-            )
-            for group in self.groups
-        }
+        how = (config.keep_one, config.grid)
+        self._filters = {group.name: FilterClusters(*filter_points(group), *how) for group in self.groups}
 
     def environment(self, reward: Callable[[rl.Walk], float]) -> rl.PruningEnv:
         """Walks whose actions are shares of clusters, and which land on the target by repeated passes."""
@@ -106,6 +100,5 @@ class Clusters:
                 break
         names, by_norm = [group.name for group in self.groups], self._trial.config.order == "l1"
         found = [removal_order([] if by_norm else gone, each.norms) for each, gone in zip(filters, order, strict=True)]
-        return surgery.fit(
-            dict(zip(names, found, strict=True)), dict(zip(names, (widths / full).tolist(), strict=True))
-        )
+        shares = dict(zip(names, (widths / full).tolist(), strict=True))
+        return surgery.fit(dict(zip(names, found, strict=True)), shares)

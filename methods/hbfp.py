@@ -80,10 +80,10 @@ class HBFP(Method):
             if optimise is not None:
                 trial.train(share=optimise[0], penalty=pull, schedule=optimise[1])
             # 3. drop one filter of each pair; in the last round, as many as the target asks for
+            keep = {name: each.kept() for name, each in pairings.items()}
             if number == rounds and trial.target.has_size:
-                trial.surgery.remove(trial.surgery.fit({name: each.ranking for name, each in pairings.items()}))
-            else:
-                trial.surgery.remove({name: each.kept() for name, each in pairings.items()})
+                keep = trial.surgery.fit({name: each.ranking for name, each in pairings.items()})
+            trial.surgery.remove(keep)
             # 4. retrain, which also writes on the history; the last round's is the fine-tuning that follows
             if retrain is not None:
                 history = trial.train(share=retrain[0], schedule=retrain[1])
@@ -123,9 +123,9 @@ class HBFP(Method):
             gone = gone_in_round(config, widths, dense) * loses
             widths = widths - gone
             met = rounds == config.rounds if target is None else trial.surgery.ratios_at(widths[None])[0] <= target
-            long = trial.steps(config.retrain / rounds) >= 5 or not config.retrain  # with a round more
-            long = long and (trial.steps(config.optimise / (rounds + 1)) >= 1 or not config.optimise)
-            if met or not gone.any() or not long:
+            retrained, optimised = trial.steps(config.retrain / rounds), trial.steps(config.optimise / (rounds + 1))
+            short = (config.retrain and retrained < 5) or (config.optimise and optimised < 1)  # with a round more
+            if met or short or not gone.any():
                 break
         return rounds
 
