@@ -94,7 +94,7 @@ class FilterClusters:
                 near = distances[members]
                 tied = members[near <= near.min() * (1 + _TIE) + 1e-12]
                 nearest = tied[norms[tied].argmax() if self.keep_one else norms[tied].argmin()]
-                gone += [each for each in members if (each != nearest) == self.keep_one]
+                gone += [int(each) for each in members if (each != nearest) == self.keep_one]
         gone.sort(key=lambda each: (distances[each], norms[each], each))
         return tuple(left[gone].tolist())
 

@@ -132,7 +132,7 @@ class NetworkEntropy:
                     maps = maps.index_select(1, channels[name].to(maps.device)).float()
                     live = live_maps(maps)
                     entropy = spatial_entropy(maps, config.levels) * (live if config.guard_dead else 1)
-                    most = torch.full_like(entropy, most_entropy(*maps.shape[-2:], config.levels))
+                    most = torch.full_like(entropy, most_entropy(maps.shape[-2], maps.shape[-1], config.levels))
                     values[name] = torch.stack([entropy, live, most]).mean(1)
             return values
 
