@@ -9,6 +9,7 @@ import math
 from collections.abc import Mapping
 from typing import Literal
 
+import numpy as np
 import torch
 from pydantic import Field
 from torch import Tensor
@@ -40,21 +41,18 @@ def spatial_entropy(maps: Tensor, levels: int) -> Tensor:
     """Entropy in nats [...] of maps [..., H, W], both sides 2 or more; 0 for a constant map."""
     low, high = maps.amin((-2, -1), keepdim=True), maps.amax((-2, -1), keepdim=True)
     scaled = (maps - low) / torch.where(high > low, high - low, torch.ones_like(high))
-    quantised = (scaled * levels).long().clamp_(max=levels - 1)
-    entropy = (
-        _pair_entropy(quantised[..., :-1, :], quantised[..., 1:, :], levels)
-        + _pair_entropy(quantised[..., :, :-1], quantised[..., :, 1:], levels)
-    ) / 2
-    return entropy.view(maps.shape[:-2])
+    level = (scaled * levels).long().clamp_(max=levels - 1)
+    down = _pair_entropy(level[..., :-1, :], level[..., 1:, :], levels)
+    across = _pair_entropy(level[..., :, :-1], level[..., :, 1:], levels)
+    return ((down + across) / 2).view(maps.shape[:-2])
 
 
 def _pair_entropy(first: Tensor, second: Tensor, levels: int) -> Tensor:
     """Entropy [M] over the pairs of levels of M maps: one histogram for all of them."""
     count = first.shape[-2] * first.shape[-1]
     pairs = (first * levels + second).reshape(-1, count)
-    maps = len(pairs)
-    offset = torch.arange(maps, device=pairs.device)[:, None] * levels**2
-    counts = torch.bincount((pairs + offset).flatten(), minlength=maps * levels**2).view(maps, levels**2)
+    offset = torch.arange(len(pairs), device=pairs.device)[:, None] * levels**2
+    counts = torch.bincount((pairs + offset).flatten(), minlength=len(pairs) * levels**2).view(-1, levels**2)
     return math.log(count) - torch.special.xlogy(counts, counts.float()).sum(1) / count
 
 
@@ -71,23 +69,17 @@ def live_maps(maps: Tensor) -> Tensor:
     """
     size = maps.abs().amax((-2, -1))
     varied = maps.amax((-2, -1)) - maps.amin((-2, -1)) > _FLAT * size
-    if len(maps) == 1:
-        return varied
     moved = (maps - maps[:1]).abs().amax((0, 2, 3)) > _FLAT * size.amax(0)
-    return varied & moved
+    return varied & (moved if len(maps) > 1 else True)
 
 
 class NetworkEntropy:
     """The mean entropy of a network's surviving channels, as a share of the dense network's.
 
     Layer entropy is the mean over the surviving channels on the same training images each time; the network's is the
-    mean over its layers, those that make the channel groups, weighed by the MACs that their surviving channels hold. In
-    a plain mean (`weigh=plain`) a layer counts as much with two channels as with all, so that an agent narrows layers
-    to their two emptiest channels at no cost.
-
-    A channel that carries no signal (`live_maps`) has maps without entropy, so that minimising would reward an agent
-    for destroying the network. With `guard_dead` such maps are left out of a channel's mean, and a channel that has no
-    others counts with the most entropy that a map can have: no channel is worth less for carrying a signal.
+    mean over the layers that make the channel groups, weighed by the MACs of their surviving channels (`weigh`). Maps
+    without a signal (`live_maps`) are left out of a channel's mean, and a channel that has no others counts with the
+    most entropy that a map can have (`guard_dead`); why: `entropy-rl`.
 
     Args:
         trial: whose network is probed; its config has `EntropySettings`.
@@ -142,8 +134,8 @@ class NetworkEntropy:
                 f"no layer has maps of {config.smallest}x{config.smallest} or more, so there is no entropy to reward. "
                 "Use reward=accuracy, or a smaller value of smallest."
             )
-        total = sum(weights[name] * self._layer_entropy(values) for name, values in found.items())
-        return total / sum(weights[name] for name in found)
+        entropies = [self._layer_entropy(values) for values in found.values()]
+        return float(np.average(entropies, weights=[weights[name] for name in found]))
 
     def _layer_entropy(self, values: Tensor) -> float:
         """The mean over a layer's channels, from their entropy, share of live maps and most entropy [3, channels]."""
