@@ -246,3 +246,17 @@ def test_the_page_shows_claims_apart_from_tracks(
     settled = text[text.index('id="settled"') :]
     assert settled.index('<th scope="row">refuted</th>') < settled.index("made-up")
     assert "<script>alert" not in text and "&lt;script&gt;alert" in text
+
+
+def test_a_track_whose_runs_settle_a_claim_keeps_its_page(
+    make_record: MakeRecord, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    from bench.leaderboard.pages import site as page
+
+    shared = claim(LEAD, own_runs=False)
+    monkeypatch.setattr(page, "claim_names", lambda: ("made-up",))
+    monkeypatch.setattr(page, "load_claim", lambda _name: shared)
+    own = {"track": shared.track.name, "track_fields": shared.track.model_dump(mode="json")}
+    records = [make_record(seed=seed, run_id=f"l1-{seed}", **own) for seed in range(3)]
+    assert "digits-lenet5" in write_leaderboard(records, [], tmp_path).read_text()
+    assert (tmp_path / "track-digits-lenet5.html").is_file()
