@@ -153,6 +153,14 @@ def test_synflow_cuts_along_an_exponential_schedule_and_leaves_no_layer_empty(ma
     assert trial.ledger.phases["search"].macs == pytest.approx(20 * 3 * trial.surgery.macs, rel=0.01)
 
 
+def test_synflow_comes_to_its_size_where_the_search_does_not_pay_for_all_rounds(make_trial: Make) -> None:
+    trial = make_trial(target="params=0.1", budget=1.0, search_share=0.1)  # 28.8 images forward, 3 a round
+    trial.config = SynFlowConfig(rounds=20)
+    SynFlow().prune(trial)
+    assert trial.surgery.weights.remaining() == trial.surgery.weights_to_keep()
+    assert trial.ledger.phases["search"].images_trained == 9
+
+
 def test_grasp_keeps_what_the_gradient_needs(make_trial: Make) -> None:
     trial = make_trial(target="params=0.5")
     trial.config = GraSPConfig(images_per_class=4)
