@@ -27,8 +27,8 @@ def fuzzer() -> ModuleType:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", [1, 2, 3])
-def test_300_mutated_records_harm_no_command(
+@pytest.mark.parametrize("seed", [1, *(pytest.param(seed, marks=pytest.mark.nightly) for seed in (2, 3))])
+def test_100_mutated_records_harm_no_command(
     fuzzer: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int
 ) -> None:
     records = sorted(committed_results().glob("*-digits-lenet5-*/record.json"))

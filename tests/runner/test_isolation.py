@@ -220,7 +220,7 @@ def _running() -> list[str]:
     return found
 
 
-@pytest.mark.parametrize("workers", ["1", "2"])
+@pytest.mark.parametrize("workers", ["2", pytest.param("1", marks=pytest.mark.nightly)])
 def test_an_honest_run_keeps_its_bits_and_every_plugin_has_its_record(
     folder: Path, tmp_path: Path, alone: tuple[Any, ...], workers: str
 ) -> None:
