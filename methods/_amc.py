@@ -13,7 +13,7 @@ from pydantic import Field
 from bench import BudgetSpent, Method, Trial, rl
 from bench.methods._entropy import EntropySettings, NetworkEntropy
 
-__all__ = ["AMC", "AMCConfig", "SearchConfig", "WalkSearch", "log_search", "reward_images"]
+__all__ = ["AMC", "AMCConfig", "SearchConfig", "WalkSearch", "reward_images"]
 
 Value = Callable[[rl.Walk | None], float]
 Reward = Callable[[rl.Walk], float]
@@ -68,22 +68,16 @@ class WalkSearch(Method):
         episodes = min(config.episodes, affordable)
         if not episodes:
             return None
-        best = float("-inf")
+        trial.log(reward_dense=dense)
 
         def reward(walk: rl.Walk) -> float:
-            nonlocal best
             with trial.surgery.masked(walk.keep):
-                found = value(walk)
-            best = max(best, found)
-            trial.log(episode=len(env.walks) + 1, reward=found, best=best, reward_dense=dense)
-            return found
+                return value(walk)
 
-        env = environment(reward)
         uniform = config.agent == "uniform"
         make = rl.UniformAgent if uniform else lambda env, seed: rl.ddpg(env, seed, episodes, config)
-        found = rl.learn(env, make, episodes, trial.rng)
-        log_search(trial, env.walks, warmup=0 if uniform else round(config.warmup * episodes))
-        return found.best
+        warmup = 0 if uniform else round(config.warmup * episodes)
+        return rl.learn(environment(reward), make, episodes, trial.rng, warmup).best
 
 
 class AMC(WalkSearch):
@@ -126,19 +120,3 @@ def reward_images(trial: Trial) -> tuple[int, int]:
     # a third for the statistics, or what the images leave; below 32 they are noise, and fewer images hardly cheaper
     recalibration = min(recalibration, max(32, affordable // 3, affordable - wanted))
     return min(wanted, max(recalibration, affordable - recalibration)), recalibration
-
-
-def log_search(trial: Trial, walks: list[tuple[rl.Walk, float]], warmup: int) -> None:
-    """Logs what a search did: walks, distinct networks among them, the walk that won, whether it was a random one.
-
-    Args:
-        trial: to log to.
-        walks: with their rewards, in order.
-        warmup: how many the agent walked at random at first.
-    """
-    if not walks:
-        return
-    networks = {tuple((name, *map(int, kept)) for name, kept in sorted(walk.keep.items())) for walk, _ in walks}
-    winner = max(range(len(walks)), key=lambda place: walks[place][1]) + 1
-    summary = {"episodes": len(walks), "distinct": len(networks), "winner": winner}
-    trial.log(**{f"search/{name}": value for name, value in {**summary, "winner_in_warmup": winner <= warmup}.items()})

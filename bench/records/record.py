@@ -14,7 +14,7 @@ from bench.errors import StoreError
 from bench.records.reading import cleaned, is_clean
 from bench.records.text import plain
 from bench.specs.digest import digest
-from bench.specs.track import describe
+from bench.specs.toml_file import describe
 
 __all__ = [
     "SCHEMA",

@@ -17,7 +17,7 @@ import jinja2
 from markupsafe import Markup, escape
 
 from bench.leaderboard.pages.blocks import Block, Fold, Link, Plot, ReportPlan
-from bench.leaderboard.pages.collect import gather
+from bench.leaderboard.pages.collect import Material, gather
 from bench.leaderboard.pages.details import reward_points
 from bench.leaderboard.pages.folder import GENERATOR, PageFolder
 from bench.leaderboard.pages.html import table
@@ -33,7 +33,7 @@ from bench.records.record import Record
 from bench.records.store import Unreadable
 from bench.specs.claim import claim_names, load_claim
 
-__all__ = ["write_leaderboard", "write_tracks"]
+__all__ = ["draw_all", "write_leaderboard", "write_tracks"]
 
 _STATIC = ("style.css", "plots.js", "page.js")
 _HOME = Link("Leaderboard", INDEX)
@@ -60,14 +60,24 @@ def write_leaderboard(
     Raises:
         StoreError: `out` cannot be written.
     """
+    return draw_all(records, unreadable, out, evidence)[0]
+
+
+def draw_all(
+    records: Iterable[Record],
+    unreadable: Iterable[Unreadable],
+    out: Path,
+    evidence: Mapping[str, Evidence] | None = None,
+) -> tuple[Path, Material]:
+    """`write_leaderboard`, and what the pages were drawn from."""
     claims = [load_claim(name) for name in claim_names()]
-    claimed = {claim.track.name for claim in claims}
+    claimed = {claim.track.name for claim in claims if claim.own_runs}
     folder, pages = PageFolder(out), _Pages()
     by_id: dict[str, Record] = {}
     for record in records:
         folder.write(run_page(record.run_id), pages.run(record, has_track_page=record.track not in claimed))
         by_id[record.run_id] = record.model_copy(update={"curve": reward_points(record)})
-    material = gather(claims, by_id.values(), unreadable, evidence)
+    material = gather(claims, by_id, unreadable, evidence)
     board, found = material.board, material.verdicts
     tracks = {track.name for track in board.tracks}
 
@@ -86,7 +96,7 @@ def write_leaderboard(
     overview = overview_plan(board, found, [each.row for each in material.methods])
     index = folder.write_last(INDEX, pages.overview(overview))
     folder.remove_others(("track", "method", "run"))
-    return index
+    return index, material
 
 
 def write_tracks(records: Iterable[Record], fresh: Iterable[Record], out: Path) -> Path:
@@ -117,7 +127,7 @@ def write_tracks(records: Iterable[Record], fresh: Iterable[Record], out: Path) 
     for record in fresh:
         folder.write(run_page(record.run_id), pages.run(record, has_track_page=record.track not in claimed))
         last = out / run_page(record.run_id)
-    material = gather([], by_id.values(), ()) if by_id else None
+    material = gather([], by_id, ()) if by_id else None
     for track in material.board.tracks if material else ():
         folder.write(track_page(track.name), pages.report(track_plan(track, (), by_id)))
         last = out / track_page(track.name)

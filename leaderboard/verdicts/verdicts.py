@@ -19,7 +19,7 @@ from pydantic import ValidationError
 
 from bench.leaderboard.board.board import Estimate
 from bench.records.record import Record
-from bench.specs.claim import PREFIX, Claim, Number
+from bench.specs.claim import Claim, Number
 from bench.specs.target import Target
 from bench.specs.track import Track, deciding_fields
 
@@ -96,7 +96,7 @@ def verdicts(claims: Iterable[Claim], records: Iterable[Record]) -> list[ClaimVe
     by_track: dict[str, list[Record]] = defaultdict(list)
     for record in records:
         by_track[record.track].append(record)
-    return [_verdict(claim, number, by_track[PREFIX + claim.name]) for claim in claims for number in claim.numbers]
+    return [_verdict(claim, number, by_track[claim.track.name]) for claim in claims for number in claim.numbers]
 
 
 def as_json(verdict: ClaimVerdict) -> dict[str, Any]:
@@ -147,7 +147,7 @@ def _verdict(claim: Claim, number: Number, records: Sequence[Record]) -> ClaimVe
 def _on(claim: Claim, number: Number, records: Sequence[Record]) -> ClaimVerdict:
     """The verdict by the runs of one class of device."""
     mine = _by_seed(records, claim.method, number.target, claim.settings)
-    rivals = _by_seed(records, number.rival, number.target, {}) if number.rival else mine
+    rivals = _by_seed(records, number.rival, number.target, number.rival_settings) if number.rival else mine
     controls = _by_seed(records, "dense", "none", {})
     seeds = tuple(seed for seed in claim.seeds if seed in mine and seed in rivals)
     if len(seeds) < len(claim.seeds):
@@ -245,12 +245,12 @@ def _not_run(claim: Claim, number: Number, seeds: tuple[int, ...]) -> ClaimVerdi
 
 
 def _by_seed(records: Iterable[Record], method: str | None, target: str, settings: dict[str, Any]) -> dict[int, Record]:
-    """The newest record of each seed with these settings."""
+    """The newest record of each seed with these settings; without any, at the method's own."""
     found: dict[int, Record] = {}
     for record in sorted(records, key=lambda each: str(each.manifest.get("finished_at", ""))):
-        if (record.method, record.target) == (method, target) and all(
-            _plain(record.config.get(name)) == _plain(value) for name, value in settings.items()
-        ):
+        as_asked = all(_plain(record.config.get(name)) == _plain(value) for name, value in settings.items())
+        own = " --set " not in str(record.manifest.get("command", ""))
+        if (record.method, record.target) == (method, target) and as_asked and (settings or own):
             found[record.seed] = record
     return found
 
