@@ -24,7 +24,7 @@ from typing import Any
 
 IMPORTED = (
     "bench.cli.main",
-    "bench.cli.run_command",
+    "bench.cli.session",
     "bench.leaderboard.pages.site",
     "bench.runner.keeper",
     "bench.runner.run",
