@@ -135,6 +135,7 @@ def main(path: str) -> None:
     for name in IMPORTED:
         importlib.import_module(name)
     importlib.import_module("bench.specs.run").package_sha256()
+    importlib.import_module("bench.runner.keeper").free_bytes = lambda: None  # whatever else the machine does
     gc.freeze()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     listener = socket.socket(socket.AF_UNIX)

@@ -118,7 +118,7 @@ class Command:
         self.store = folder / "runs"
         words = ["run", "--method", "waiter", "--track", str(track), "--target", "macs=0.5", "--budget", "3ep"]
         words += [word for seed in range(workers) for word in ("--seed", str(seed))]
-        self._words = [sys.executable, "-m", "bench.cli", *words, "--wandb", "off", "--workers"]
+        self._words = [sys.executable, "-m", "bench.cli", *words, "--wandb", "off", "--memory", "none", "--workers"]
         self._processes: list[subprocess.Popen[str]] = []
 
     def start(self, which: str) -> subprocess.Popen[str]:

@@ -183,8 +183,13 @@ def command(folder: Path, store: Path, *words: str) -> subprocess.CompletedProce
     environ = {name: value for name, value in os.environ.items() if not name.startswith(("WANDB_", "BENCH_"))}
     environ |= {"PYTHONPATH": str(folder), "HOME": str(folder)}
     line = [sys.executable, "-m", "bench.cli", "run", "--track", str(folder / "tiny.toml"), "--wandb", "off", "--json"]
+    line += ["--store", str(store), "--memory", "none"]
     return subprocess.run(
-        [*line, "--store", str(store), *words], cwd=folder, env=environ, capture_output=True, timeout=400
+        [*line, *words],
+        cwd=folder,
+        env=environ,
+        capture_output=True,
+        timeout=400,
     )
 
 
