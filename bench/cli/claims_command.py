@@ -22,12 +22,13 @@ def claims(
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON array.")] = False,
 ) -> None:
     """Compare what papers claim with what was measured, from the store and the committed results."""
-    from bench.cli.shown_records import all_records
+    from bench.cli.shown_records import all_briefs
     from bench.leaderboard.verdicts.verdicts import as_json as values
     from bench.leaderboard.verdicts.verdicts import verdicts
     from bench.specs.claim import claim_names, load_claim
 
-    found = verdicts([load_claim(name) for name in names or claim_names()], all_records(store)[0])
+    asked = [load_claim(name) for name in names or claim_names()]
+    found = verdicts(asked, all_briefs(store, {claim.track.name for claim in asked})[0])
     if as_json:
         print(json_text([values(verdict) for verdict in found]))
     else:

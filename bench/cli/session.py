@@ -10,10 +10,9 @@ from bench.cli.progress import ProgressDisplay
 from bench.cli.tables import results_table
 from bench.journal import interrupt as stopping
 from bench.records.console import make_console
-from bench.records.evidence import evidence_below
 from bench.records.index import RecordIndex
 from bench.records.record import UNFINISHED, Record
-from bench.records.store import Store, read_paths, read_records
+from bench.records.store import Store, read_paths
 from bench.records.text import json_ascii, json_text, one_line, plain
 from bench.runner.executor import Executor
 from bench.runner.forecast import overview, planned_runs
@@ -139,12 +138,12 @@ class Session:
 
     def _page(self, fresh: Sequence[Record]) -> Path:
         """Draws the store's pages; of a large store those of the tracks alone that were touched."""
-        from bench.leaderboard.pages.site import write_leaderboard, write_tracks
+        from bench.leaderboard.pages.site import write_tracks
+        from bench.leaderboard.pages.store_pages import draw_stores
 
         runs, out = RecordIndex(self.store).runs(), self.store / "page"
         if len(runs) <= _DRAWN_WHOLE:
-            records, unreadable = read_records(self.store)
-            return write_leaderboard(records, unreadable, out, evidence_below(self.store))
+            return draw_stores([self.store], out)[0]
         tracks = {record.track for record in fresh}
         if sum(run.track in tracks for run in runs) > _DRAWN_WHOLE:
             return write_tracks([], fresh, out)

@@ -1,20 +1,32 @@
 """The records that commands look at: those of the store, and those that come with bench."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Collection, Sequence
+from functools import partial
 from pathlib import Path
 
 from bench.records.evidence import Evidence, evidence_below
 from bench.records.lookup import committed_results
 from bench.records.record import Record
-from bench.records.store import Unreadable, each_record, read_records
+from bench.records.store import Unreadable, read_briefs, read_records
 
-__all__ = ["all_evidence", "all_records", "draw_leaderboard"]
+__all__ = ["all_briefs", "all_evidence", "all_records", "draw_leaderboard"]
+
+Found = tuple[list[Record], list[Unreadable]]
 
 
-def all_records(store: Path) -> tuple[list[Record], list[Unreadable]]:
+def all_records(store: Path) -> Found:
     """Records of the store and the committed results, and what could not be read."""
-    committed, broken = read_records(committed_results())
-    own, unreadable = read_records(store)
+    return _of_both(read_records, store)
+
+
+def all_briefs(store: Path, tracks: Collection[str]) -> Found:
+    """The same of some tracks, without curves; see `bench.records.index.Brief`."""
+    return _of_both(partial(read_briefs, tracks=tracks), store)
+
+
+def _of_both(read: Callable[[Path], Found], store: Path) -> Found:
+    committed, broken = read(committed_results())
+    own, unreadable = read(store)
     by_id = {record.run_id: record for record in (*committed, *own)}
     return list(by_id.values()), [*broken, *unreadable]
 
@@ -25,7 +37,7 @@ def all_evidence(store: Path) -> dict[str, Evidence]:
 
 
 def draw_leaderboard(store: Path, out: Path, tracks: Sequence[str] = (), store_only: bool = False) -> tuple[Path, str]:
-    """Writes the pages of the store and the committed results, record by record.
+    """Writes the pages of the store and the committed results.
 
     Args:
         store: folder of the runs.
@@ -39,19 +51,8 @@ def draw_leaderboard(store: Path, out: Path, tracks: Sequence[str] = (), store_o
     Raises:
         StoreError: `out` cannot be written.
     """
-    from bench.leaderboard.pages.site import write_leaderboard
+    from bench.leaderboard.pages.store_pages import draw_stores
 
-    drawn: set[str] = set()
-    unreadable: list[Unreadable] = []
-
-    def records() -> Iterator[Record]:
-        for root in (store,) if store_only else (committed_results(), store):
-            for each in each_record(root):
-                if isinstance(each, Unreadable):
-                    unreadable.append(each)
-                elif not tracks or each.track in tracks:
-                    drawn.add(each.run_id)
-                    yield each
-
-    page = write_leaderboard(records(), unreadable, out, all_evidence(store))
-    return page, f"{len(drawn)} records ({len(unreadable)} unreadable): {page}"
+    roots = (store,) if store_only else (committed_results(), store)
+    page, shown, unreadable = draw_stores(roots, out, tracks)
+    return page, f"{shown} records ({unreadable} unreadable): {page}"

@@ -6,7 +6,7 @@ the precision. The built-in tracks are the files of `leaderboard/tracks/`; a pat
 """
 
 from collections.abc import Mapping, Set
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
@@ -228,6 +228,7 @@ def _not_default(section: type[BaseModel], fields: Mapping[str, Any]) -> dict[st
     return found
 
 
+@cache
 def _section_of(annotation: Any) -> type[BaseModel] | None:
     """The section that a field holds, if it holds one."""
     for each in (annotation, *get_args(annotation)):

@@ -1,7 +1,7 @@
 """What the pages and the report are both made from: the board, the verdicts, and each method with its runs."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from bench.leaderboard.board.board import Board
@@ -41,12 +41,14 @@ class Material:
         verdicts: of all claims.
         methods: installed ones first, then those that only records name.
         records: all of them, by run id.
+        rewards: of searches, by run id; None: as the records' curves have it.
     """
 
     board: Board
     verdicts: tuple[ClaimVerdict, ...]
     methods: tuple[MethodRuns, ...]
     records: Mapping[str, Record]
+    rewards: Mapping[str, Sequence[float]] | None = None
 
 
 def gather(
@@ -54,8 +56,9 @@ def gather(
     by_id: Mapping[str, Record],
     unreadable: Iterable[Unreadable],
     evidence: Mapping[str, Evidence] | None = None,
+    rewards: Mapping[str, Sequence[float]] | None = None,
 ) -> Material:
-    """Everything from the records; they and `evidence`, which is what lies beside them, by run id."""
+    """Everything from the records; they, `evidence` (what lies beside them) and `rewards` of searches by run id."""
     claims, records = list(claims), list(by_id.values())
     claimed = {claim.track.name for claim in claims if claim.own_runs}
     by_method: dict[str, list[Record]] = defaultdict(list)
@@ -68,4 +71,5 @@ def gather(
         verdicts=tuple(verdicts(claims, records)),
         methods=tuple(MethodRuns(name, installed.get(name), tuple(by_method[name])) for name in names),
         records=by_id,
+        rewards=rewards,
     )

@@ -108,7 +108,7 @@ def build_report(material: Material, project: str, entity: str) -> Any:
     overview = overview_plan(material.board, material.verdicts, [each.row for each in material.methods])
     blocks = [wr.TableOfContents(), *blocks_of(overview, top=True)]
     for track in material.board.tracks:
-        blocks += track_blocks(track, track_plan(track, material.verdicts, material.records))
+        blocks += track_blocks(track, track_plan(track, material.verdicts, material.records, material.rewards))
     made = (
         f"Made by bench {version('bench')} from {len(material.records)} records. `bench report` writes it anew. {MARK}"
     )
