@@ -249,6 +249,26 @@ def test_what_cannot_work_is_refused_and_leaves_nothing(
     assert sorted(here.rglob("*")) == before
 
 
+def test_damaged_images_that_are_streamed_are_all_named_before_there_is_a_track(
+    typed: Callable[..., Any], here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(here / "cache"))
+    monkeypatch.setattr("bench.own.propose.fits_in_memory", lambda _images, _shape: False)
+    for number in (3, 7):
+        path = here / f"colour/train/dark/{number:02}.png"
+        path.write_bytes(path.read_bytes()[:-200])
+    words = ("new", "track", "mine", "--network", NETWORK, "--weights", WEIGHTS, "--images", "colour")
+    answer = typed(*words)
+    assert answer.code == 2
+    assert "2 of 60 files cannot be read as images: " in answer.err
+    assert "dark/03.png" in answer.err and "dark/07.png" in answer.err and "Put intact copies" in answer.err
+    assert not Path("mine.toml").exists()
+    shutil.copy(here / "colour/train/dark/01.png", here / "colour/train/dark/03.png")
+    shutil.copy(here / "colour/train/dark/01.png", here / "colour/train/dark/07.png")
+    assert typed(*words).code == 0
+    assert "streamed = true" in Path("mine.toml").read_text()
+
+
 def test_a_track_whose_images_are_gone_says_so_before_a_run_begins(typed: Callable[..., Any], here: Path) -> None:
     words = ("new", "track", "mine", "--network", NETWORK, "--weights", WEIGHTS, "--images", "colour")
     assert typed(*words).code == 0
