@@ -238,7 +238,7 @@ def patterns() -> Data:
 
 @pytest.fixture
 def make_trial(patterns: Data) -> Iterator[Callable[..., Trial]]:
-    """`make_trial(budget=6.0, ...)`: a trial that has begun, on `Small` and `Patterns`."""
+    """`make_trial(budget=6.0, ...)`: a trial that has begun, on `Small` and `Patterns` (or on `network` and `data`)."""
     made: list[Trial] = []
 
     def make(
@@ -250,6 +250,7 @@ def make_trial(patterns: Data) -> Iterator[Callable[..., Trial]]:
         target: str = "macs=0.5",
         seed: int = 0,
         observers: Sequence[Observer] = (),
+        data: Data = patterns,
         **recipe: object,
     ) -> Trial:
         if network is None:
@@ -257,21 +258,21 @@ def make_trial(patterns: Data) -> Iterator[Callable[..., Trial]]:
                 torch.manual_seed(seed)
                 network = Small()
         initial = {name: tensor.clone() for name, tensor in network.state_dict().items()}
-        macs = count_macs(network, patterns.shape).total
+        macs = count_macs(network, data.shape).total
         params = sum(parameter.numel() for parameter in network.parameters())
         aim = Target.parse(target)
-        inputs = torch.randn(4, *patterns.shape, generator=generator("proof"))
+        inputs = torch.randn(4, *data.shape, generator=generator("proof"))
         setup = TrialSetup(
             network=network.eval(),
             config=Config(),
             target=aim,
             rng=generator(seed, "method"),
             history=History(),
-            ledger=Ledger(Budget(budget, unit, TRAINING * macs * len(patterns.train)), search_share),
+            ledger=Ledger(Budget(budget, unit, TRAINING * macs * len(data.train)), search_share),
             recipe=Recipe.model_validate({"learning_rate": 0.05, "batch_size": 16, **recipe}),
             precision="float32",
             seed=seed,
-            data=patterns.for_method(),
+            data=data.for_method(),
             prunable=None,
             dense_macs=macs,
             dense_params=params,

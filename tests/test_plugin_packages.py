@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.cli.new_command import new_method
+from bench.cli.new_files import new_method
 
 PARTS = '''
 import torch

@@ -22,7 +22,8 @@ class Bounds:
     Args:
         ratios_at: shares of the dense network [N] at widths [N, G]; never falling as a width rises.
         full: widths before the walk [G].
-        ratio: the share to land on.
+        ratio: the share to land on, or the most to end at.
+        floor: the least to end at; None for `ratio`.
         lower: share of its channels that every group keeps at the least, in (0, 1]. It is lowered, down to one channel
             a group, where the target could not be met otherwise (AMC's own code refuses such targets).
 
@@ -31,8 +32,10 @@ class Bounds:
         least: [G] the widths at the lower bound, as it is used.
     """
 
-    def __init__(self, ratios_at: RatiosAt, full: Sequence[int], ratio: float, lower: float) -> None:
-        self._ratios_at, self._ratio = ratios_at, ratio
+    def __init__(
+        self, ratios_at: RatiosAt, full: Sequence[int], ratio: float, lower: float, floor: float | None = None
+    ) -> None:
+        self._ratios_at, self._ratio, self._floor = ratios_at, ratio, ratio if floor is None else floor
         self.full = np.array(full)
         self.least = _least(self.full, lower)
         while (self.least > 1).any() and ratios_at(self.least[None])[0] > ratio:
@@ -47,7 +50,7 @@ class Bounds:
         group = len(chosen)
         widths = np.arange(self.least[group], self.full[group] + 1)
         fits = widths[self._ratios(chosen, widths, self.least) <= self._ratio]
-        fills = widths[self._ratios(chosen, widths, self.full) >= self._ratio]
+        fills = widths[self._ratios(chosen, widths, self.full) >= self._floor]
         most = int(fits.max(initial=self.least[group]))
         least = int(fills.min(initial=self.full[group]))
         return min(least, most), most

@@ -41,6 +41,7 @@ Share = Callable[["ChannelGroup", float], float]
 Land = Callable[[Mapping[str, float], Mapping[str, float]], "Keep"]
 Ranking = Callable[[Mapping[str, float]], Mapping[str, Tensor] | None]
 Extra = Callable[["ChannelGroup"], Sequence[float]]
+Sizes = Callable[[], tuple[float, float]]
 
 
 class PruningEnv(gymnasium.Env[NDArray[np.float32], Any]):
@@ -60,7 +61,9 @@ class PruningEnv(gymnasium.Env[NDArray[np.float32], Any]):
 
     With `bounded`, shares are clipped so that the walk lands on the target (`bench.rl.bounds`), and
     `trial.surgery.fit` gives the exact widths. Groups are read again at each reset, so a reward may remove channels and
-    train: the next walk begins where that left the network.
+    train: the next walk begins where that left the network, and `sizes` says how far it may go.
+
+    Each finished walk is logged: `episode` from 1, its `reward`, and the `best` so far.
 
     Args:
         trial: whose network is walked. The environment runs nothing on it: rewards do.
@@ -69,6 +72,8 @@ class PruningEnv(gymnasium.Env[NDArray[np.float32], Any]):
         levels: shares to keep, for discrete actions; None for continuous ones.
         lower: share of its channels that every group keeps at the least.
         bounded: whether walks land on the target, which must have a size then.
+        sizes: the least and the most share of the dense network, in the target's measure, that the next walk may end
+            at; asked at each reset. None where every walk lands on the target.
         ranking: from actions by group name to scores [width] by group name, the highest of which stay; None for the l1
             norms of the filters.
         share: from a group and an action (a number in [0, 1] or a level's index) to the share it keeps, where that is
@@ -77,6 +82,7 @@ class PruningEnv(gymnasium.Env[NDArray[np.float32], Any]):
         extra: more features of a group, in [0, 1]; always of the same number.
 
     Attributes:
+        trial: whose network is walked.
         walks: finished walks so far, with their rewards.
 
     Raises:
@@ -94,6 +100,7 @@ class PruningEnv(gymnasium.Env[NDArray[np.float32], Any]):
         levels: Sequence[float] | None = None,
         lower: float = 0.05,
         bounded: bool = True,
+        sizes: Sizes | None = None,
         ranking: Ranking | None = None,
         share: Share | None = None,
         land: Land | None = None,
@@ -103,8 +110,8 @@ class PruningEnv(gymnasium.Env[NDArray[np.float32], Any]):
             raise UsageError(f"lower={lower} and levels={levels}: shares to keep are above 0 and at most 1.")
         if bounded and not trial.target.has_size:
             raise UsageError(f"target {trial.target} has no size to land on: use bounded=False.")
-        self._trial, self._reward, self._levels = trial, reward, levels
-        self._lower, self._is_bounded = lower, bounded
+        self.trial, self._reward, self._levels = trial, reward, levels
+        self._lower, self._is_bounded, self._sizes = lower, bounded, sizes
         self._ranking, self._share, self._land, self._extra = ranking, share, land, extra
         self.walks: list[tuple[Walk, float]] = []
         self._read_groups()
@@ -154,18 +161,21 @@ class PruningEnv(gymnasium.Env[NDArray[np.float32], Any]):
         walk = self._finished()
         reward = float(self._reward(walk))
         self.walks.append((walk, reward))
+        self.trial.log(episode=len(self.walks), reward=reward, best=max(value for _, value in self.walks))
         return self._observation(), reward, True, False, {"walk": walk}
 
     # -- inside -------------------------------------------------------------------------------------------------
 
     def _read_groups(self) -> None:
-        surgery = self._trial.surgery
+        surgery, target = self.trial.surgery, self.trial.target.ratio
         self._groups = surgery.groups
-        self._fixed = describe_groups(self._groups, self._trial.network)
+        self._fixed = describe_groups(self._groups, self.trial.network)
         full = [group.width for group in self._groups]
-        ratio = self._trial.target.ratio if self._is_bounded else None
         # without a size to land on, one that no bound reaches: the arithmetic for the observation is the same
-        self._bounds = Bounds(surgery.ratios_at, full, np.inf if ratio is None else ratio, self._lower)
+        ratio = np.inf if target is None or not self._is_bounded else target
+        floor, most = self._sizes() if self._is_bounded and self._sizes else (ratio, ratio)
+        self._bounds = Bounds(surgery.ratios_at, full, most, self._lower, floor)
+        self._lands = self._is_bounded and floor == most == ratio
         self._begun = float(surgery.ratios_at(self._bounds.full[None])[0])
         self._widths: list[int] = []
         self._actions: dict[str, float] = {}
@@ -188,18 +198,19 @@ class PruningEnv(gymnasium.Env[NDArray[np.float32], Any]):
         if self._land is not None:
             return Walk(actions, shares, self._land(actions, shares))
         scores = None if self._ranking is None else self._ranking(actions)
-        if self._is_bounded:
-            return Walk(actions, shares, self._trial.surgery.fit(scores, ratios=shares))
+        if self._lands:
+            return Walk(actions, shares, self.trial.surgery.fit(scores, ratios=shares))
         scores = l1_norms(self._groups) if scores is None else scores
         widths = dict(zip(names, self._widths, strict=True))
-        return Walk(actions, shares, {name: scores[name].argsort(descending=True)[: widths[name]] for name in names})
+        ranked = {name: scores[name].argsort(descending=True, stable=True) for name in names}
+        return Walk(actions, shares, {name: ranked[name][: widths[name]] for name in names})
 
     def _observation(self) -> NDArray[np.float32]:
         bounds, done = self._bounds, len(self._widths)
         index = min(done, self.length - 1)
         kept, cut = bounds.full.copy(), bounds.least.copy()
         kept[:done] = cut[:done] = self._widths
-        most, least = self._trial.surgery.ratios_at(np.stack([kept, cut])) / self._begun
+        most, least = self.trial.surgery.ratios_at(np.stack([kept, cut])) / self._begun
         last = self._widths[-1] / bounds.full[done - 1] if done else 1.0
         extra = [] if self._extra is None else self._extra(self._groups[index])
         values = [*self._fixed[index], 1 - most, most - least, last, *extra]

@@ -25,7 +25,7 @@ from bench.measure.network import tensors_sha256
 from bench.records.record import Measured, Point, Spent
 from bench.records.store import write_atomically, write_text
 from bench.specs.digest import digest
-from bench.specs.track import describe
+from bench.specs.toml_file import describe
 
 __all__ = [
     "DenseMeta",

@@ -17,7 +17,8 @@ from bench.specs.budget import BudgetOverride, Unit
 from bench.specs.claim import Claim, load_claim
 from bench.specs.run import RunSpec
 from bench.specs.target import Target
-from bench.specs.track import Track, describe, load_track
+from bench.specs.toml_file import describe
+from bench.specs.track import Track, load_track
 from bench.training.hooks import Observer
 from bench.trial.method import Config, Method
 from bench.trial.methods import method_class, method_classes
@@ -101,7 +102,10 @@ def make_plan(request: RunRequest, inputs_of: InputsOf = inputs_here) -> list[Jo
 
 
 def plan(request: RunRequest, inputs_of: InputsOf = inputs_here) -> Plan:
-    """The jobs of a command, methods together, seeds apart, each run once, and what was left out.
+    """The jobs of a command, each once, and what was left out.
+
+    Breadth first: every method at a track's first target with the first seed, then the next target, and the next seed
+    when all is done, so that a part of a plan is a whole smaller table.
 
     Of several methods, those that do not fit a track or its targets are left out; where none fits, the first reason is
     the error.
@@ -118,7 +122,7 @@ def plan(request: RunRequest, inputs_of: InputsOf = inputs_here) -> Plan:
     if request.claims:
         claims = {name: load_claim(name) for name in request.claims}
         each = (job for name, claim in claims.items() for job in _claimed(claim, name, request, inputs_of))
-        return Plan(tuple(each))
+        return Plan(_breadth_first({job.spec.run_id: job for job in each}.values()))
     wanted = request.methods or ("hbfp",)
     names = tuple(method_classes()) if "all" in wanted else tuple(dict.fromkeys(wanted))
     methods = {name: method_class(name) for name in names}
@@ -142,7 +146,23 @@ def plan(request: RunRequest, inputs_of: InputsOf = inputs_here) -> Plan:
                     jobs[spec.run_id] = Job(spec, _command(spec, method, track_name, request), observers)
     if not jobs:
         raise UsageError(left_out[0].reason if left_out else "nothing to run. Give --method, --track and --target.")
-    return Plan(tuple(jobs.values()), tuple(left_out))
+    return Plan(_breadth_first(jobs.values()), tuple(left_out))
+
+
+def _breadth_first(jobs: Iterable[Job]) -> tuple[Job, ...]:
+    """Seed by seed, then track by track, then target by target, each in the order given."""
+    jobs = list(jobs)
+    seeds, tracks, targets = (
+        {value: place for place, value in enumerate(dict.fromkeys(values))}
+        for values in (
+            (job.spec.seed for job in jobs),
+            (job.spec.track.name for job in jobs),
+            (str(job.spec.target) for job in jobs),
+        )
+    )
+    return tuple(
+        sorted(jobs, key=lambda job: (seeds[job.spec.seed], tracks[job.spec.track.name], targets[str(job.spec.target)]))
+    )
 
 
 def shard(plan: Plan, text: str) -> Plan:
@@ -175,30 +195,33 @@ def _claimed(claim: Claim, given: str, request: RunRequest, inputs_of: InputsOf)
     ):
         if value:
             raise UsageError(f"{option} does not go with --claim: a claim brings its own. Leave one of them out.")
-    every = (*claim.methods, "dense")
+    sides = claim.sides()
+    every = tuple(dict.fromkeys(name for name, _, _ in sides))
     if wrong := [name for name in request.methods if name not in every]:
         raise unknown_name(f"method of claim {claim.name}", wrong[0], every)
     targets = [str(Target.parse(text)) for text in request.targets]
-    if wrong := [text for text in targets if text not in claim.track.targets]:
-        raise unknown_name(f"target of claim {claim.name}", wrong[0], claim.track.targets)
-    methods = {name: method_class(name) for name in every if name in (request.methods or every)}
-    configs = settings_of(methods, claim.setting_words() if claim.method in methods else ())
+    if wrong := [text for text in targets if text not in claim.targets]:
+        raise unknown_name(f"target of claim {claim.name}", wrong[0], claim.targets)
+    sides = tuple(side for side in sides if side[0] in (request.methods or every))
+    methods = {name: method_class(name) for name, _, _ in sides}
     observers, inputs = _observers(methods.values()), inputs_of(claim.track, request.device)
     jobs: dict[str, Job] = {}
-    for name, method in methods.items():
+    for name, settings, named in sides:
+        method = methods[name]
         if missing := unmet_need(method, claim.track):
             raise UsageError(missing)
-        named = [number.target for number in claim.numbers if name in (claim.method, number.rival)]
-        for text in dict.fromkeys(named) if name != "dense" else ["none"]:
+        config = settings_of({name: method}, settings)[name]
+        for text in named:
             if targets and text not in targets and name != "dense":
                 continue
             for seed in request.seeds or claim.seeds:
                 target = Target.parse(text)
-                spec = _spec(method, configs[name], claim.track, "dense_epochs", target, seed, request, inputs)
+                spec = _spec(method, config, claim.track, "dense_epochs", target, seed, request, inputs)
                 words = ["bench", "run", "--claim", given, "--method", name, "--seed", str(seed)]
                 words += ["--target", text] if name != "dense" else []
                 words += ["--device", request.device] if request.device != "cpu" else []
-                jobs[spec.run_id] = Job(spec, shlex.join(words), observers)
+                command = shlex.join(words) if claim.own_runs else _command(spec, method, claim.base, request)
+                jobs[spec.run_id] = Job(spec, command, observers)
     return list(jobs.values())
 
 

@@ -9,6 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from bench.networks.registry import LIBRARIES
 from bench.plugins.imported import is_import
 from bench.records.hardware import hardware, numerics
 from bench.specs.changes import inputs_of
@@ -20,7 +21,6 @@ __all__ = ["git_state", "manifest"]
 _LIBRARIES: tuple[str, ...] = (
     "torch",
     "torchvision",
-    "torch-pruning",
     "fvcore",
     "numpy",
     "pillow",
@@ -81,7 +81,8 @@ def _constant() -> dict[str, Any]:
 
 def _own(track: Track) -> bool:
     """Whether a track names files of a user's own, whose paths begin in its folder."""
-    return track.images is not None or track.weights is not None or is_import(track.network)
+    imports = is_import(track.network) and not track.network.startswith(tuple(LIBRARIES))
+    return track.images is not None or track.weights is not None or imports
 
 
 def manifest(spec: RunSpec, command: str, **provenance: Any) -> dict[str, Any]:

@@ -30,7 +30,7 @@ from bench.runner.run_process import Task
 __all__ = ["Nursery", "Order", "serve"]
 
 _FIRST = ("bench.runner.run", "bench.runner.run_process", "bench.runner.keeper", "sklearn.datasets")
-_THEN = ("torch_pruning", "torch.fx", "torch.export", "fvcore.nn", "sklearn.cluster", "sklearn.neighbors", "gymnasium")
+_THEN = ("torch.fx", "torch.export", "fvcore.nn", "sklearn.cluster", "sklearn.neighbors", "gymnasium")
 """Imported at once, and while there is nothing else to do. Nothing here comes from a plugin."""
 _HEADER = struct.Struct("!Q")
 _PROGRAM = """

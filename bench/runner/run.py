@@ -303,6 +303,7 @@ def _trial(
         initialise=plugin.initialise,
         initial=lambda: (dense.network if track.weights else build(plugin, data, spec.seed)).state_dict(),
         recorded_widths=lambda run: _widths(store, run),
+        dense_epochs=track.dense.epochs,
         journal=journal,
         report=report,
     )

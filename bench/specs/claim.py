@@ -7,15 +7,14 @@ Whether a number was reproduced is decided in `bench.leaderboard.verdicts.verdic
 
 import json
 from functools import cached_property
-from importlib.resources import files
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from bench.errors import UsageError, unknown_name
+from bench.errors import UsageError
 from bench.specs.target import Target
-from bench.specs.track import Track, describe, load_track, parse_toml
+from bench.specs.toml_file import built_in, describe, file_of, parse_toml
+from bench.specs.track import Track, load_track
 
 __all__ = ["PREFIX", "Claim", "Measure", "Number", "claim_names", "load_claim"]
 
@@ -51,6 +50,7 @@ class Number(_Section):
         tolerance: by how much it may fall short, in the measure's unit.
         target: what the method is run at, such as `macs=0.1`, or `auto`.
         rival: for `top1_lead`: the method that is compared with.
+        rival_settings: of the rival, by name, where they are not its own.
         significant: for `top1_lead`: the lead's bound must lie above the number, not only reach it.
         loss: top-1 on test that the pruned network may have lost against its dense network, in points; the other side
             of a size. None only for `top1_lead`.
@@ -64,6 +64,7 @@ class Number(_Section):
     tolerance: Amount = 0.0
     target: Text
     rival: Text | None = None
+    rival_settings: dict[str, Any] = {}
     significant: bool = False
     loss: float | None = None
     loss_tolerance: Amount = 0.0
@@ -85,8 +86,8 @@ class Number(_Section):
                 raise ValueError("top1_lead needs a rival: the method that is compared with")
         elif self.loss is None:
             raise ValueError(f"{self.measure} needs a loss: a size without an accuracy claims nothing")
-        elif self.rival is not None or self.significant:
-            raise ValueError("rival and significant are of top1_lead alone")
+        elif self.rival is not None or self.rival_settings or self.significant:
+            raise ValueError("rival, rival_settings and significant are of top1_lead alone")
         return self
 
     @property
@@ -121,6 +122,7 @@ class Claim(_Section):
         schedule: fields of a track that the claim sets, by name, sections merged.
         settings: of the method, by name.
         seeds: that a verdict needs.
+        own_runs: whether the claim has runs of its own; False: it is read from those of the track's table.
         numbers: what is said.
         tried: what was tried, where a number was not reproduced.
         estimated: cost of a run that nobody has made yet.
@@ -134,9 +136,16 @@ class Claim(_Section):
     schedule: dict[str, Any] = {}
     settings: dict[str, Any] = {}
     seeds: Annotated[tuple[int, ...], Field(min_length=1)] = (0, 1, 2)
+    own_runs: bool = True
     numbers: Annotated[tuple[Number, ...], Field(min_length=1)]
     tried: str = ""
     estimated: Estimated | None = None
+
+    @model_validator(mode="after")
+    def _the_tracks_runs_have_its_schedule(self) -> "Claim":
+        if self.schedule and not self.own_runs:
+            raise ValueError("own_runs = false reads the track's own runs: they have no other schedule")
+        return self
 
     @cached_property
     def track(self) -> Track:
@@ -146,17 +155,24 @@ class Claim(_Section):
             UsageError: there is no such base, or the schedule does not fit it.
         """
         base = load_track(self.base)
+        if not self.own_runs:
+            return base
         fields = _merged(base.model_dump(mode="json"), self.schedule)
         own = {
             "name": PREFIX + self.name,
             "summary": f"claim of {self.paper}: {self.summary}",
-            "targets": list(dict.fromkeys(number.target for number in self.numbers)),
+            "targets": list(self.targets),
             "seeds": list(self.seeds),
         }
         try:
             return Track.model_validate({**fields, **own})
         except ValidationError as error:
             raise UsageError(f"claim {self.name}: its schedule: {describe(error)}") from None
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """Those of the numbers, each once."""
+        return tuple(dict.fromkeys(number.target for number in self.numbers))
 
     @property
     def methods(self) -> tuple[str, ...]:
@@ -171,7 +187,24 @@ class Claim(_Section):
 
     def setting_words(self) -> tuple[str, ...]:
         """The settings as `--set` takes them, for the claim's own method."""
-        return tuple(f"{self.method}.{name}={_word(value)}" for name, value in self.settings.items())
+        return _words(self.method, self.settings)
+
+    def sides(self) -> tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...]:
+        """What is held against each other: method, its settings as `--set` takes them, and its targets.
+
+        The `dense` control is the last.
+        """
+        sides: dict[tuple[str, tuple[str, ...]], list[str]] = {}
+        for number in self.numbers:
+            sides.setdefault((self.method, self.setting_words()), []).append(number.target)
+            if number.rival:
+                sides.setdefault((number.rival, _words(number.rival, number.rival_settings)), []).append(number.target)
+        found = [(name, words, tuple(dict.fromkeys(targets))) for (name, words), targets in sides.items()]
+        return (*found, ("dense", (), ("none",)))
+
+
+def _words(method: str, settings: dict[str, Any]) -> tuple[str, ...]:
+    return tuple(f"{method}.{name}={_word(value)}" for name, value in settings.items())
 
 
 def _word(value: Any) -> str:
@@ -186,14 +219,9 @@ def _merged(fields: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def _builtin() -> dict[str, Path]:
-    folder = Path(str(files("bench.leaderboard") / "claims"))
-    return {path.stem: path for path in sorted(folder.glob("*.toml"))}
-
-
 def claim_names() -> tuple[str, ...]:
     """Names of the built-in claims."""
-    return tuple(_builtin())
+    return tuple(built_in("claim"))
 
 
 def load_claim(name: str) -> Claim:
@@ -202,10 +230,5 @@ def load_claim(name: str) -> Claim:
     Raises:
         UsageError: no such claim or file, or a field of it is missing, unknown or wrong; every such field is named.
     """
-    if name.endswith(".toml"):
-        path = Path(name)
-        if not path.is_file():
-            raise UsageError(f"claim file {name!r} does not exist. Built-in claims: {', '.join(_builtin())}.")
-    elif (path := _builtin().get(name, Path())) == Path():
-        raise unknown_name("claim", name, _builtin())
+    path = file_of("claim", name)
     return parse_toml(Claim, path.read_bytes(), f"claim {name}", path.stem)

@@ -145,7 +145,7 @@ def _slice(entry: Entry, family: NDArray[np.int64], ties: Ties, solution: Soluti
     order = np.argsort(owner, kind="stable")
     order = order[owner[order] >= 0]
     off: Literal["zero", "like_rest", "as_is"] = "zero"
-    if any(np.isin(order[:1] + entry.first, labels).any() for labels in ties.standardised):
+    if len(order) and int(order[0]) + entry.first in ties.standardised:
         off = "like_rest"
     elif entry.dim == 0 and entry.tensor in ties.lengthless:
         off = "as_is"

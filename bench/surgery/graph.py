@@ -8,6 +8,7 @@ what goes in, and the trace goes on.
 """
 
 import inspect
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -22,7 +23,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from bench.surgery.ties import Attribute, Split, Ties, varying
 
-__all__ = ["Tracer", "lengths_in", "plain_kernels"]
+__all__ = ["Tracer", "no_dropout", "plain_kernels"]
 
 _FACETS, _FREE, _WHY = "_bench_facets", "_bench_free", "_bench_why"
 RANDOM = ("aten::bernoulli_", "aten::bernoulli", "aten::native_dropout")
@@ -49,21 +50,26 @@ def plain_kernels() -> Iterator[None]:
 
 
 class _Functions(TorchFunctionMode):
-    """Remembers whether a function ran whose cost the operations do not show; may leave dropout out."""
+    """Remembers whether a function ran whose cost the operations do not show."""
 
-    def __init__(self, drops: bool = True) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self.opaque = self.random = False
-        self._drops = drops
+        self.opaque = False
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        name = getattr(func, "__name__", "")
-        if name in _OPAQUE:
+        if getattr(func, "__name__", "") in _OPAQUE:
             self.opaque = True
-        if not self._drops and func in _DROPOUT:
-            self.random = True
-            return args[0]
         return func(*args, **(kwargs or {}))
+
+
+class no_dropout(TorchFunctionMode):
+    """Dropout hands its input on."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if func in _DROPOUT:
+            return args[0] if args else kwargs["input"]
+        return func(*args, **kwargs)
 
 
 class Tracer(TorchDispatchMode):
@@ -72,30 +78,37 @@ class Tracer(TorchDispatchMode):
     Attributes:
         ties: everything that was found, over all runs.
         random: whether dropout or stochastic depth ran, in any run.
+        values: over how many values of one image a batch norm takes its statistics, where fewest.
         opaque: whether `ties.products` may be incomplete.
         unknown: operations without a rule, with the module that ran the first of each.
         positions: by parameter name, at how many positions of one input it was applied.
         used: names of the parameters and buffers that took part.
         counting: whether products are collected, in the present run.
+        reasons: whether any tensor knows why it has no labels.
     """
 
     def __init__(self, network: nn.Module) -> None:
+        from bench.surgery import elementwise, moves, products, rules  # noqa: F401 - they register their rules
+
         super().__init__()
+        self._rules = rules
         self.ties = Ties()
         self.opaque = False
         self.failures: list[str] = []
         self.unknown: dict[str, str] = {}
         self.positions: dict[str, int] = {}
         self.called: set[nn.Module] = set()
-        self.counting = False
+        self.counting = self.reasons = False
         self._network = network
         self._names = {module: name for name, module in network.named_modules()}
         self._stack: list[nn.Module] = [network]
         self.random = False
+        self.values = sys.maxsize
         self._operations: list[Any] = []
-        self._seen: list[list[Any]] = []
+        self._seen: list[Any] = []
         self._following = True
         self._lengths: dict[nn.Module, list[tuple[str, int | None, int]]] = {}
+        self._read: dict[type[nn.Module], list[str]] = {}
         self._origins: dict[int, str] = {}
         self._start()
 
@@ -115,21 +128,23 @@ class Tracer(TorchDispatchMode):
             stack.enter_context(self)
             outputs = self._network(inputs)
         self.opaque |= functions.opaque
-        self._seen.append(self._operations)
+        self._seen = self._seen or self._operations
         for output in pytree.tree_leaves(outputs):
             for facet in self.facets(output) if isinstance(output, Tensor) else ():
                 self.ties.pin(facet, "its channels are the network's outputs", silent=True)
         return outputs
 
-    def runs_alike(self, inputs: Tensor) -> bool:
-        """Whether training mode executes what the first run did, dropout aside: it need not be followed then."""
-        self._network.train()
+    @contextmanager
+    def watching(self) -> Iterator[None]:
+        """Within it operations are seen and not followed; `alike` compares them with those of the first run."""
         self._operations, self._following = [], False
-        functions = _Functions(drops=False)
-        with plain_kernels(), torch.no_grad(), functions, self:
-            self._network(inputs)
-        self.random |= functions.random
-        return self._operations == self._seen[0]
+        with self:
+            yield
+
+    @property
+    def alike(self) -> bool:
+        """Whether what was watched executed what the first run did."""
+        return self._operations == self._seen
 
     # what rules ask for
 
@@ -166,6 +181,7 @@ class Tracer(TorchDispatchMode):
 
     def set_why(self, tensor: Tensor, reason: str) -> None:
         """Why a tensor has no labels."""
+        self.reasons = True
         setattr(tensor, _WHY, reason)
 
     def origin(self, tensor: Tensor) -> str | None:
@@ -180,7 +196,7 @@ class Tracer(TorchDispatchMode):
             facet: the labels.
             sizes: axis -> the number to look for, in the order of the axes.
         """
-        lengths = self._lengths.setdefault(self.module, lengths_in(self.module))
+        lengths = self.lengths()
         path = self._names.get(self.module, "")
         kept = _compact_numpy(facet)
         for size in dict.fromkeys(sizes.values()):
@@ -211,14 +227,13 @@ class Tracer(TorchDispatchMode):
 
     def lengths(self) -> list[tuple[str, int | None, int]]:
         """The numbers of the running module that its code reads."""
-        return self._lengths.setdefault(self.module, lengths_in(self.module))
+        if self.module not in self._lengths:
+            self._lengths[self.module] = _lengths_in(self.module, self._read)
+        return self._lengths[self.module]
 
     # the trace
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        from bench.surgery import elementwise, moves, products  # noqa: F401 - they register their rules
-        from bench.surgery.rules import apply_rule
-
         kwargs = kwargs or {}
         outputs = func(*args, **kwargs)
         name = func.overloadpacket._qualified_op_name
@@ -229,7 +244,7 @@ class Tracer(TorchDispatchMode):
         elif name not in _CONSTANT:
             self._operations.append((name, [list(each.shape[1:]) for each in args if isinstance(each, Tensor)]))
         if self._following:
-            apply_rule(self, func, args, kwargs, outputs)
+            self._rules.apply_rule(self, func, args, kwargs, outputs)
         return outputs
 
     def _enter(self, module: nn.Module, _inputs: Any) -> None:
@@ -257,23 +272,15 @@ class Tracer(TorchDispatchMode):
                 self.set(tensor, facets)
 
 
-def lengths_in(module: nn.Module) -> list[tuple[str, int | None, int]]:
-    """The whole numbers of a module that `forward`, or a method that it calls, reads: attribute, place in it, value.
+def _lengths_in(module: nn.Module, read: dict[type[nn.Module], list[str]]) -> list[tuple[str, int | None, int]]:
+    """The whole numbers of a module that its code reads (`read`, by type): attribute, place in it, value.
 
     They are in the order of the code, which tells numbers of one value apart.
     """
-    order: dict[str, None] = {}
-    waiting, known = ["forward"], {"forward", "__init__"}
-    while waiting:
-        method = inspect.getattr_static(type(module), waiting.pop(), None)
-        code = getattr(getattr(method, "fget", method), "__code__", None)
-        for name in () if code is None else code.co_names:
-            order[name] = None
-            if name not in known and hasattr(type(module), name) and not hasattr(nn.Module, name):
-                known.add(name)
-                waiting.append(name)
+    if type(module) not in read:
+        read[type(module)] = _names_in(type(module))
     found: list[tuple[str, int | None, int]] = []
-    for name in order:
+    for name in read[type(module)]:
         value = module.__dict__.get(name)
         if type(value) is int and value > 1:
             found.append((name, None, value))
@@ -282,6 +289,21 @@ def lengths_in(module: nn.Module) -> list[tuple[str, int | None, int]]:
     if isinstance(module, nn.modules.conv._ConvNd | nn.Linear):
         return [each for each in found if each[0] not in _FROM_SHAPES]  # `resize.fit_attributes` sets them
     return found
+
+
+def _names_in(kind: type[nn.Module]) -> list[str]:
+    """The names that `forward`, or a method that it calls, reads."""
+    order: dict[str, None] = {}
+    waiting, known = ["forward"], {"forward", "__init__"}
+    while waiting:
+        method = inspect.getattr_static(kind, waiting.pop(), None)
+        code = getattr(getattr(method, "fget", method), "__code__", None)
+        for name in () if code is None else code.co_names:
+            order[name] = None
+            if name not in known and hasattr(kind, name) and not hasattr(nn.Module, name):
+                known.add(name)
+                waiting.append(name)
+    return list(order)
 
 
 def _compact_numpy(facet: Tensor) -> Any:

@@ -25,6 +25,7 @@ __all__ = [
     "SkippedGroup",
     "Slice",
     "build_cost",
+    "by_reason",
     "weight_names",
     "with_savings",
 ]
@@ -219,6 +220,17 @@ class Groups:
     def widths(self) -> dict[str, int]:
         """Current width by group name."""
         return {group.name: group.width for group in self.offered}
+
+
+def by_reason(left_out: Mapping[str, str]) -> dict[str, str]:
+    """Reason -> the groups that have it, the first three by name and how many more; of group -> reason."""
+    found: dict[str, list[str]] = {}
+    for name, reason in left_out.items():
+        found.setdefault(reason, []).append(name)
+    return {
+        reason: ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+        for reason, names in found.items()
+    }
 
 
 def weight_names(layer: str) -> tuple[str, str]:

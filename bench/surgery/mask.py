@@ -1,6 +1,6 @@
 """Channels off for a while: every entry that a removal would take is zero, until the context is left."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 import torch
@@ -8,8 +8,9 @@ from torch import Tensor, nn
 
 from bench.surgery.groups import Groups
 from bench.surgery.keep import Keep, full_keep
+from bench.surgery.resize import Places, replace_tensor
 
-__all__ = ["masked"]
+__all__ = ["mask_copy", "masked"]
 
 
 @contextmanager
@@ -56,6 +57,52 @@ def masked(network: nn.Module, groups: Groups, keep: Keep) -> Iterator[None]:
         with torch.no_grad():  # last first: where a row and a column cross, the first copy has the value
             for tensor, dim, index, values in reversed(saved):
                 tensor.index_copy_(dim, index, values)
+
+
+@torch.no_grad()
+def mask_copy(network: nn.Module, groups: Groups, keep: Keep) -> None:
+    """As `masked`, for a copy whose tensors nobody holds: other tensors take the place of those with channels off.
+
+    Several times as fast, as nothing has to be put back.
+
+    Raises:
+        SurgeryError: `keep` does not fit the groups.
+    """
+    kept = full_keep(groups, keep)
+    stays: dict[str, dict[int, Tensor]] = {}
+    standardised: dict[str, list[Tensor]] = {}
+    for group in groups:
+        off = torch.ones(group.width, dtype=torch.bool)
+        off[kept[group.name]] = False
+        for owned in group.slices if off.any() else ():
+            index = owned.index[off].flatten()
+            if owned.off != "as_is":
+                by_dim = stays.setdefault(owned.tensor, {})
+                by_dim.setdefault(owned.dim, torch.ones(owned.size))[index] = 0
+            if owned.off == "like_rest":
+                standardised.setdefault(owned.tensor, []).append(index)
+    tensors: dict[str, Tensor] = dict(network.named_parameters()) | dict(network.named_buffers())
+    places = Places(network)
+    for name, by_dim in stays.items():
+        replace_tensor(places, tensors[name], _zeroed(tensors[name], by_dim))
+    for name, columns in standardised.items():
+        scale = _fill_like_rest(network, name, torch.cat(columns))
+        gain = tensors.get(f"{name.rpartition('.')[0]}.gain")
+        if scale is not None and gain is not None:
+            replace_tensor(places, gain, gain * scale.view(-1, *[1] * (gain.dim() - 1)))
+
+
+def _zeroed(tensor: Tensor, stays: Mapping[int, Tensor]) -> Tensor:
+    """A new tensor, times ones and zeros [size] by dimension."""
+    rows = tensor.flatten(1) if tensor.dim() > 2 else tensor  # long rows are faster than small kernels
+    result = None
+    for dim, ones in stays.items():
+        factor = ones.to(tensor.device, tensor.dtype).view([-1 if d == dim else 1 for d in range(tensor.dim())])
+        if dim:
+            factor = factor.expand(1, *tensor.shape[1:])
+        factor = factor.flatten(1) if tensor.dim() > 2 else factor
+        result = rows * factor if result is None else result.mul_(factor)
+    return tensor if result is None else result.view_as(tensor)
 
 
 @torch.no_grad()

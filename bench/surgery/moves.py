@@ -203,6 +203,11 @@ def _pixel_shuffled(call: Call) -> None:
             parts = rest.unflatten(channels, (-1, block))
             call.tie(parts, parts.narrow(channels + 1, 0, 1))
             rest = parts.select(channels + 1, 0)
+            call.tracer.ties.block(
+                rest,
+                f"PixelShuffle in {call.tracer.where} makes one channel of every {block} of its filters, which go "
+                f"together or not at all: they are pruned as blocks where the prunable layers name it",
+            )
         if rest is not None:
             kept.append(rest.expand(call.out.shape))
     call.give(call.out, kept)

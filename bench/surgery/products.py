@@ -241,11 +241,12 @@ def _batch_norm(call: Call) -> None:
     x, parameters = call.args[0], [each for each in call.args[1:5] if isinstance(each, Tensor)]
     named = {each for each in call.args if isinstance(each, bool)}
     training = True in named or not [each for each in call.args[3:5] if isinstance(each, Tensor)]
+    call.tracer.values = min(call.tracer.values, x.numel() // (x.shape[0] * x.shape[1]))
     kept = []
     for facet in call.facets(x):
         if 1 not in varying(facet):
             if training:
-                call.tracer.ties.standardised.append(facet.reshape(-1).unique().numpy().astype("int64"))
+                call.tracer.ties.standardise(facet)
                 call.tracer.ties.note(facet, f"{call.tracer.where} standardises over it")
             kept.append(facet)
             continue

@@ -6,8 +6,9 @@ channels, a width written into `forward`. It runs in evaluation and in training 
 
 import copy
 import math
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections import OrderedDict
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from typing import Any
 
 import torch
@@ -16,9 +17,10 @@ from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from bench.errors import NotPrunable, SurgeryError
-from bench.surgery.graph import plain_kernels
+from bench.surgery.graph import Tracer, no_dropout, plain_kernels
 from bench.surgery.groups import ChannelGroup, Groups, SkippedGroup, build_cost
-from bench.surgery.mask import masked
+from bench.surgery.keep import Keep
+from bench.surgery.mask import mask_copy
 from bench.surgery.proof import is_harness_hook
 from bench.surgery.remove import SlicePlan, plan_removal, resize_network
 
@@ -26,8 +28,8 @@ __all__ = ["Rehearsal", "random_copy", "removed", "steady"]
 
 _SEED = 20_260_101
 _BLOCK = 262_139  # prime, so that no row of a weight is another's repetition
+_OTHER_FLOATS = (torch.float64, torch.float16, torch.bfloat16)
 _SAME, _SAME_DOUBLE = 1e-4, 1e-7  # of the outputs' spread, in float32; where that is not enough, in float64
-_BATCH = 3  # in training mode: over two values batch statistics tell signs only
 
 
 def random_copy(network: nn.Module) -> nn.Module:
@@ -40,13 +42,19 @@ def random_copy(network: nn.Module) -> nn.Module:
     """
     memo: dict[int, Any] = {}
     for parameter in network.parameters():
-        memo[id(parameter)] = nn.Parameter(torch.empty(parameter.shape, dtype=torch.float32), requires_grad=False)
+        memo[id(parameter)] = nn.Parameter(_blank(parameter), requires_grad=False)
+    for buffer in network.buffers():
+        memo[id(buffer)] = buffer.detach().clone()
     for module in network.modules():
         for value in vars(module).values():
             if isinstance(value, Tensor) and not value.is_leaf:
                 memo[id(value)] = value.detach().clone()
+            elif type(value) in (dict, OrderedDict, set) and not value:  # most of them, and deepcopy is slow
+                memo[id(value)] = type(value)()
     try:
-        duplicate = copy.deepcopy(network, memo).cpu().float()
+        duplicate = copy.deepcopy(network, memo)
+        if any(each.device.type != "cpu" or each.dtype in _OTHER_FLOATS for each in duplicate.buffers()):
+            duplicate = duplicate.cpu().float()
     except Exception as error:  # whatever a network's members raise when they are copied
         raise NotPrunable(
             f"{type(network).__name__} cannot be copied ({type(error).__name__}: {error}), and nothing is tried on "
@@ -60,6 +68,15 @@ def random_copy(network: nn.Module) -> nn.Module:
     return duplicate
 
 
+def _blank(parameter: Tensor) -> Tensor:
+    """A tensor of its shape on the CPU; whole numbers are kept, as nothing random can take their place."""
+    if parameter.is_complex():
+        return torch.empty(parameter.shape, dtype=torch.complex64)
+    if parameter.is_floating_point():
+        return torch.empty(parameter.shape, dtype=torch.float32)
+    return parameter.detach().cpu().clone()
+
+
 def _randomise(network: nn.Module) -> None:
     generator = torch.Generator().manual_seed(_SEED)
     normal = torch.randn(_BLOCK, generator=generator)
@@ -70,14 +87,18 @@ def _randomise(network: nn.Module) -> None:
         flat, place = tensor.view(-1), 0
         while place < len(flat):
             piece = source[start : start + len(flat) - place]
-            torch.mul(piece, scale, out=flat[place : place + len(piece)]).add_(shift)
+            filled = torch.mul(piece, scale, out=flat[place : place + len(piece)])
+            if shift:
+                filled.add_(shift)
             place, start = place + len(piece), 0
 
     with torch.no_grad():
         for tensor in network.parameters():
-            if not tensor.is_floating_point():
+            if tensor.is_complex():
+                fill(torch.view_as_real(tensor), normal, math.sqrt(1 / max(1, tensor[0].numel())), 0)
+            elif not tensor.is_floating_point():
                 continue
-            if tensor.dim() > 1:
+            elif tensor.dim() > 1:
                 fill(tensor, normal, math.sqrt(2 / max(1, tensor[0].numel())), 0)
             else:
                 fill(tensor, uniform, 1, 0.5)
@@ -113,19 +134,43 @@ class Rehearsal:
     Args:
         network: a random copy.
         shape: one input's shape, (C, H, W).
-        trains: whether it runs in training mode at all.
-        drops: whether it has dropout or stochastic depth.
+        tracer: which has followed it in evaluation mode.
     """
 
-    def __init__(self, network: nn.Module, shape: tuple[int, int, int], trains: bool, drops: bool) -> None:
+    def __init__(self, network: nn.Module, shape: tuple[int, int, int], tracer: Tracer) -> None:
         self.network = network
-        self.trains = trains
-        self._drops = drops
+        self._tracer = tracer
+        self._trains = True
+        self._runs = 0
+        self._masked: tuple[list[str], list[list[Tensor]]] | None = None
         generator = torch.Generator().manual_seed(_SEED)
-        self._inputs = torch.randn(_BATCH, *shape, generator=generator)
+        self._inputs = torch.randn(3, *shape, generator=generator)
+
+    def sees_training(self, groups: Sequence[ChannelGroup]) -> bool:
+        """Whether training mode executes what the tracer saw in evaluation mode, dropout aside.
+
+        It shows in a run that the rehearsal of these groups needs anyway. If it does not, or is not known because
+        there are no groups, the tracer has followed training mode when this returns, where the network runs in it.
+        """
+        try:
+            with restored(self.network):
+                mask_copy(self.network, *_chosen(self.network, groups))
+                trained = self._outputs(training=True, watched=self._tracer.watching())
+                if self._tracer.alike:
+                    self._masked = [group.name for group in groups], [self._outputs(training=False), trained]
+                    return True
+        except Exception:  # it may not run in training mode at this size
+            pass
+        try:
+            self._tracer.run(self._inputs[:2].clone(), training=True)
+        except Exception:  # it cannot be trained at this size, so that nothing is lost
+            self._trains = False
+        finally:
+            self.network.eval()
+        return False
 
     def separate(
-        self, groups: Sequence[ChannelGroup], doubtful: Sequence[str] = ()
+        self, groups: Sequence[ChannelGroup], doubtful: Collection[str] = ()
     ) -> tuple[list[ChannelGroup], list[SkippedGroup]]:
         """Separates the groups whose removal equals their mask from those where it does not.
 
@@ -134,9 +179,13 @@ class Rehearsal:
         Args:
             groups: what was found.
             doubtful: names of groups that are the first to be looked at where something fails.
+
+        Raises:
+            NotPrunable: the network gives two answers for one image.
         """
-        if not groups or self.failure(groups) is None:
+        if groups and self.failure(groups) is None:
             return list(groups), []
+        self._refuse_two_answers()
         sure = [group for group in groups if group.name not in doubtful]
         rest = [group for group in groups if group.name in doubtful]
         passed: list[ChannelGroup] = []
@@ -176,7 +225,7 @@ class Rehearsal:
         except Exception as error:  # whatever the network's own code raises at other widths
             return f"forward fails at another width: {type(error).__name__}: {(str(error) or '-').splitlines()[0]}"
         for training, share in enumerate(shares):
-            if share > same and not (training and not self._repeats()):
+            if share > same and not (training and not self._repeats(training=True)):
                 mode = "in training mode, " if training else ""
                 return (
                     f"{mode}removing channels is not the same as zeroing them (outputs differ by {share:.2g} of their "
@@ -195,37 +244,59 @@ class Rehearsal:
 
     def _differences(self, chosen: Sequence[ChannelGroup]) -> list[float]:
         """How far removed outputs are from masked ones, as a share of the masked ones' spread, by mode."""
-        generator = torch.Generator().manual_seed(_SEED)
-        groups = Groups(tuple(chosen), (), build_cost(self.network, chosen, (), 0))
-        keep = {group.name: _random_channels(group.width, generator) for group in groups}
-        modes = (False, True) if self.trains else (False,)
+        groups, keep = _chosen(self.network, chosen)
+        modes = (False, True) if self._trains else (False,)
+        known, self._masked = self._masked, None
         with removed(self.network, plan_removal(self.network, groups, keep)):  # first, as it may not even run
             given = [self._outputs(training) for training in modes]
-        with masked(self.network, groups, keep):
-            return [difference(self._outputs(mode), each) for each, mode in zip(given, modes, strict=True)]
+        if known is not None and known[0] == [group.name for group in chosen]:
+            expected = known[1]
+        else:
+            with restored(self.network):
+                mask_copy(self.network, groups, keep)
+                expected = [self._outputs(training) for training in modes]
+        return [difference(*each) for each in zip(expected, given, strict=True)]
 
-    def _outputs(self, training: bool) -> list[Tensor]:
+    def _outputs(self, training: bool, watched: AbstractContextManager[None] | None = None) -> list[Tensor]:
         self.network.train(training)
-        inputs = self._inputs.clone() if training else self._inputs[:1].clone()
-        statistics = {name: buffer.clone() for name, buffer in self.network.named_buffers()} if training else {}
+        inputs = self._inputs[: self._images() if training else 1].clone()
+        statistics = [(buffer, buffer.clone()) for buffer in self.network.buffers()] if training else []
+        self._runs += 1
         try:
-            with torch.no_grad(), plain_kernels(), torch.random.fork_rng(devices=[]):
-                torch.manual_seed(_SEED)
-                if training and self._drops:
-                    with steady():
-                        outputs = self.network(inputs)
-                else:
-                    outputs = self.network(inputs)
+            with ExitStack() as stack:
+                stack.enter_context(torch.no_grad())
+                stack.enter_context(plain_kernels())
+                stack.enter_context(torch.random.fork_rng(devices=[]))
+                torch.manual_seed(_SEED if training else _SEED + self._runs)  # chance in evaluation mode has to show
+                if training:
+                    stack.enter_context(no_dropout())
+                if training and self._tracer.random:
+                    stack.enter_context(steady())
+                if watched is not None:
+                    stack.enter_context(watched)
+                outputs = self.network(inputs)
         finally:
             self.network.eval()
-            for name, buffer in self.network.named_buffers() if training else ():
-                if buffer.shape == statistics[name].shape:
-                    buffer.copy_(statistics[name])
+            for buffer, before in statistics:
+                buffer.copy_(before)
         return [each for each in pytree.tree_leaves(outputs) if isinstance(each, Tensor)]
 
-    def _repeats(self) -> bool:
-        """Whether training mode gives one answer, dropout aside."""
-        return difference(self._outputs(True), self._outputs(True)) <= _SAME
+    def _images(self) -> int:
+        """How many to train with: over two values batch statistics tell signs only."""
+        return 3 if self._tracer.values == 1 else 2
+
+    def _repeats(self, training: bool) -> bool:
+        """Whether a mode gives one answer, dropout in training aside."""
+        return difference(self._outputs(training), self._outputs(training)) <= _SAME
+
+    def _refuse_two_answers(self) -> None:
+        with suppress(SurgeryError):  # not finite, which is another reason
+            if not self._repeats(training=False):
+                raise NotPrunable(
+                    f"{type(self.network).__name__} gives two answers for one image in evaluation mode, so that "
+                    f"removing channels cannot be compared with masking them. Make forward deterministic (dropout "
+                    f"only where self.training)."
+                )
 
 
 def difference(expected: Sequence[Tensor], given: Sequence[Tensor]) -> float:
@@ -250,11 +321,18 @@ def difference(expected: Sequence[Tensor], given: Sequence[Tensor]) -> float:
 @contextmanager
 def removed(network: nn.Module, plan: SlicePlan) -> Iterator[None]:
     """The network with a plan carried out; as before on leaving."""
+    with restored(network):
+        resize_network(network, plan)
+        yield
+
+
+@contextmanager
+def restored(network: nn.Module) -> Iterator[None]:
+    """On leaving, the network's modules hold the tensors and numbers that they held before."""
     before = [
         (module, dict(module.__dict__), dict(module._parameters), dict(module._buffers)) for module in network.modules()
     ]
     try:
-        resize_network(network, plan)
         yield
     finally:
         for module, attributes, parameters, buffers in before:
@@ -264,6 +342,13 @@ def removed(network: nn.Module, plan: SlicePlan) -> Iterator[None]:
             module._parameters.update(parameters)
             module._buffers.clear()
             module._buffers.update(buffers)
+
+
+def _chosen(network: nn.Module, groups: Sequence[ChannelGroup]) -> tuple[Groups, Keep]:
+    """These groups, and random channels of each, the same at every call."""
+    generator = torch.Generator().manual_seed(_SEED)
+    keep = {group.name: _random_channels(group.width, generator) for group in groups}
+    return Groups(tuple(groups), (), build_cost(network, groups, (), 0)), keep
 
 
 def _random_channels(width: int, generator: torch.Generator) -> Tensor:

@@ -95,7 +95,7 @@ def apply_rule(tracer: Tracer, func: Any, args: Sequence[Any], kwargs: dict[str,
 def _hand_on_why(call: Call) -> None:
     """Outputs without labels remember why the labels of an input had to stay."""
     why = call.why
-    if why is None:
+    if why is None and call.tracer.reasons:
         inputs = torch.utils._pytree.tree_leaves(call.args)
         why = next((w for each in inputs if isinstance(each, Tensor) and (w := call.tracer.why(each))), None)
     for output in call.outputs:

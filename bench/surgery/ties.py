@@ -127,6 +127,7 @@ class Ties:
         entries: the dimensions that have labels.
         pins: labels that have to stay.
         notes: what may make the removal of labels fail.
+        blocks: labels of which several make one channel; they are pruned where they are asked for by name.
         splits: where `forward` splits a dimension.
         attributes: modules' numbers that may be lengths.
         products: what the operations cost.
@@ -137,10 +138,11 @@ class Ties:
     entries: list[Entry] = field(default_factory=list)
     pins: list[Pin] = field(default_factory=list)
     notes: list[Pin] = field(default_factory=list)
+    blocks: list[Pin] = field(default_factory=list)
     splits: list[Split] = field(default_factory=list)
     attributes: list[Attribute] = field(default_factory=list)
     products: list[Product] = field(default_factory=list)
-    standardised: list[NDArray[np.int64]] = field(default_factory=list)
+    standardised: set[int] = field(default_factory=set)
     lengthless: set[str] = field(default_factory=set)
     _ends: list[tuple[NDArray[np.int64], NDArray[np.int64]]] = field(default_factory=list)
     _next: int = 1
@@ -177,6 +179,14 @@ class Ties:
     def note(self, labels: Tensor, reason: str) -> None:
         """What may be the reason if the removal of these labels fails in the rehearsal."""
         self.notes.append(Pin(_unique(labels), reason, False))
+
+    def block(self, labels: Tensor, reason: str) -> None:
+        """Several of these labels make one channel."""
+        self.blocks.append(Pin(_unique(labels), reason, False))
+
+    def standardise(self, labels: Tensor) -> None:
+        """Weights are standardised over these labels."""
+        self.standardised.update(_unique(labels).tolist())
 
     def solve(self) -> Solution:
         """Joins what is tied; a split whose parts would lose different amounts is settled first.

@@ -1,30 +1,32 @@
 """Finds a network's channel groups.
 
-The network runs once in evaluation and once in training mode while labels are followed through it
-(`bench.surgery.graph`), which gives the exact entries that each channel owns in every tensor and what every product
-costs. What labels cannot show (code in `forward` that depends on widths) shows in a rehearsal: on a copy with random
-weights, removal must equal the mask (`bench.surgery.rehearsal`). A group that fails is left out, with the reason.
+The network runs in evaluation mode while labels are followed through it (`bench.surgery.graph`), and in training mode
+where that executes anything else. This gives the exact entries that each channel owns in every tensor and what every
+product costs. What labels cannot show (code in `forward` that depends on widths) shows in a rehearsal: on a copy with
+random weights, removal must equal the mask (`bench.surgery.rehearsal`). A group that fails is left out, with the
+reason.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils import _pytree as pytree
 
 from bench.errors import NotPrunable, unknown_name
 from bench.measure.macs import count_macs
 from bench.surgery.cost import Term
 from bench.surgery.families import Families, Family, find_families, row_dim
 from bench.surgery.graph import Tracer
-from bench.surgery.groups import ChannelGroup, Groups, SkippedGroup, build_cost, weight_names, with_savings
+from bench.surgery.groups import ChannelGroup, Groups, SkippedGroup, build_cost, by_reason, weight_names, with_savings
 from bench.surgery.rehearsal import Rehearsal, random_copy, removed
 from bench.surgery.remove import plan_removal
-from bench.surgery.ties import Product
+from bench.surgery.ties import Pin, Product
 
 __all__ = ["trace_groups"]
+
+_REASONS = 12
 
 
 def trace_groups(network: nn.Module, shape: tuple[int, int, int], prunable: Sequence[str] | None = None) -> Groups:
@@ -35,7 +37,8 @@ def trace_groups(network: nn.Module, shape: tuple[int, int, int], prunable: Sequ
         shape: one input's shape, (C, H, W).
         prunable: patterns (as in a shell) of layer names; a group is offered if one of its producer layers
             matches. None offers every group whose first producer is a convolution, or a linear layer that is applied
-            at many positions (a transformer's, not a classifier's).
+            at many positions (a transformer's, not a classifier's), blocks of filters for a PixelShuffle aside: they
+            are no channels that a ranking of filters is made for, and go where they are named.
 
     Raises:
         NotPrunable: no group is left, or the network does not run, gives two answers, changes its input in place,
@@ -48,7 +51,8 @@ def trace_groups(network: nn.Module, shape: tuple[int, int, int], prunable: Sequ
             raise unknown_name("prunable layer", pattern, layers)
     with torch.random.fork_rng(devices=[]), torch.inference_mode(False), torch.no_grad():
         copy = random_copy(network)
-        tracer, trains = _traced(copy, shape)
+        tracer = _traced(copy, shape)
+        rehearsal = Rehearsal(copy, shape, tracer)
 
         def wanted(producers: Sequence[str]) -> bool:
             if prunable is not None:
@@ -57,16 +61,25 @@ def trace_groups(network: nn.Module, shape: tuple[int, int, int], prunable: Sequ
             is_token = any(tracer.positions.get(weight, 0) > 1 for weight in weight_names(first))
             return not isinstance(copy.get_submodule(first), nn.Linear) or is_token
 
-        families = find_families(copy, tracer.ties, [name for name in layers if _ran(tracer, copy, name)], wanted)
-        found = [family.group for family in families.found]
-        offered, failed = Rehearsal(copy, shape, trains, tracer.random).separate(found, _doubtful(families, tracer))
-        failed = [_with_note(each, families, tracer) for each in failed]
-        left_out = [*families.skipped, *failed, *_attentions(copy, tracer, wanted)]
+        def found() -> tuple[Families, dict[str, str]]:
+            families = find_families(copy, tracer.ties, [name for name in layers if _ran(tracer, copy, name)], wanted)
+            return families, {} if prunable is not None else _noted(families, tracer.ties.blocks)
+
+        families, blocks = found()
+        if not rehearsal.sees_training(_groups(families, blocks)):
+            families, blocks = found()
+        notes = _noted(families, tracer.ties.notes)
+        offered, failed = rehearsal.separate(_groups(families, blocks), notes)
+        left_out = [
+            *families.skipped,
+            *(SkippedGroup(name, reason) for name, reason in blocks.items()),
+            *(SkippedGroup(f.name, f"{notes[f.name]}: {f.reason}" if f.name in notes else f.reason) for f in failed),
+            *_attentions(copy, tracer),
+        ]
         if not offered:
-            reasons = "; ".join(f"{out.name}: {out.reason}" for out in left_out) or "no convolution feeds another layer"
             raise NotPrunable(
-                f"no channel group can be offered. {reasons}. Choose another network, name other layers in the "
-                f"track's prunable layers, or use an unstructured method."
+                "no channel group can be offered. Choose another network, name other layers in the track's prunable "
+                f"layers, or use an unstructured method. {_why(left_out)}"
             )
         live = [_owned_by(network, group) for group in offered]
         names = {group.name for group in offered}
@@ -79,26 +92,23 @@ def trace_groups(network: nn.Module, shape: tuple[int, int, int], prunable: Sequ
     return Groups(with_savings(live, cost), tuple(left_out), cost)
 
 
-def _traced(network: nn.Module, shape: tuple[int, int, int]) -> tuple[Tracer, bool]:
-    """The network's tracer after runs in both modes, and whether it runs in training mode.
+def _traced(network: nn.Module, shape: tuple[int, int, int]) -> Tracer:
+    """The tracer of a network that has run in evaluation mode.
 
     Raises:
         NotPrunable: see `trace_groups`.
     """
     name = type(network).__name__
-    generator = torch.Generator().manual_seed(0)
-    inputs = torch.randn(2, *shape, generator=generator)
-    tracer = Tracer(network)
-    given, again = inputs[:1].clone(), inputs[:1].clone()
+    image = torch.randn(1, *shape, generator=torch.Generator().manual_seed(0))
+    tracer, given = Tracer(network), image.clone()
     try:
         outputs = tracer.run(given, counting=True, training=False)
-        repeated = network(again)
     except Exception as error:  # whatever the network's own code raises
         raise NotPrunable(
             f"{name} does not run on an input of shape {[1, *shape]} in evaluation mode ({type(error).__name__}: "
             f"{(str(error) or '-').splitlines()[0]}). Give it images of the size that it is made for."
         ) from error
-    if not torch.equal(given, inputs[:1]):
+    if not torch.equal(given, image):
         raise NotPrunable(
             f"{name} changes its input in place, so that two runs on one image differ and nothing can be proven "
             f"about it. Let its first operation make a new tensor (no inplace=True on the input)."
@@ -109,24 +119,7 @@ def _traced(network: nn.Module, shape: tuple[int, int, int]) -> tuple[Tracer, bo
             f"{name} returns {type(outputs).__name__}, whose equality is not proven. Return a tensor, or a tuple or "
             f"list of tensors."
         )
-    if not _same(outputs, repeated):
-        raise NotPrunable(
-            f"{name} gives two answers for one image in evaluation mode, so that removing channels cannot be compared "
-            f"with masking them. Make forward deterministic (dropout only where self.training)."
-        )
-    try:
-        if not tracer.runs_alike(inputs):
-            tracer.run(inputs, training=True)
-    except Exception:  # it cannot be trained at this size, so that nothing is lost
-        return tracer, False
-    finally:
-        network.eval()
-    return tracer, True
-
-
-def _same(outputs: object, repeated: object) -> bool:
-    pairs = zip(pytree.tree_leaves(outputs), pytree.tree_leaves(repeated), strict=True)
-    return all(torch.allclose(a, b, rtol=1e-3, atol=1e-5, equal_nan=True) for a, b in pairs)
+    return tracer
 
 
 def _ran(tracer: Tracer, network: nn.Module, name: str) -> bool:
@@ -137,24 +130,34 @@ def _owned_by(network: nn.Module, group: ChannelGroup) -> ChannelGroup:
     return ChannelGroup(group.name, group.width, group.layers, 0, 0, group.slices, network, group.attributes)
 
 
-def _doubtful(families: Families, tracer: Tracer) -> list[str]:
-    """Groups of which something was noted that may make their removal fail."""
-    noted = np.zeros(families.solution.count, dtype=bool)
-    for note in tracer.ties.notes:
-        noted[families.solution.of[note.labels]] = True
-    return [family.group.name for family in families.found if noted[family.components].any()]
+def _groups(families: Families, without: Mapping[str, str]) -> list[ChannelGroup]:
+    return [family.group for family in families.found if family.group.name not in without]
 
 
-def _with_note(out: SkippedGroup, families: Families, tracer: Tracer) -> SkippedGroup:
-    """The reason of a failed rehearsal, with what tracing noted about the group."""
-    family = next(each for each in families.found if each.group.name == out.name)
-    mine = np.zeros(families.solution.count, dtype=bool)
-    mine[family.components] = True
-    notes = [note.reason for note in tracer.ties.notes if mine[families.solution.of[note.labels]].any()]
-    return SkippedGroup(out.name, f"{notes[0]}: {out.reason}" if notes else out.reason)
+def _noted(families: Families, notes: Sequence[Pin]) -> dict[str, str]:
+    """The first of these notes on each group, by the group's name."""
+    place = np.full(families.solution.count, -1)
+    for each, family in enumerate(families.found):
+        place[family.components] = each
+    found: dict[str, str] = {}
+    for note in notes:
+        for each in np.unique(place[families.solution.of[note.labels]]):
+            if each >= 0:
+                found.setdefault(families.found[each].group.name, note.reason)
+    return found
 
 
-def _attentions(network: nn.Module, tracer: Tracer, wanted: object) -> list[SkippedGroup]:
+def _why(left_out: Sequence[SkippedGroup]) -> str:
+    """The reasons, each once with how many groups it has, a line each."""
+    if not left_out:
+        return "No convolution feeds another layer."
+    lines = [f"{names}: {reason}" for reason, names in by_reason({out.name: out.reason for out in left_out}).items()]
+    if len(lines) > _REASONS:
+        lines[_REASONS:] = [f"and for {len(lines) - _REASONS} more reasons"]
+    return "\n".join(["Left out:", *lines])
+
+
+def _attentions(network: nn.Module, tracer: Tracer) -> list[SkippedGroup]:
     """The heads of PyTorch's own attention, which cannot go."""
     return [
         SkippedGroup(

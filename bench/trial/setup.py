@@ -44,6 +44,7 @@ class TrialSetup(Generic[ConfigT]):
         data: without its test part.
         prunable: patterns of layer names; None for all convolutions.
         dense_macs, dense_params: of the dense network.
+        dense_epochs: that trained the dense network; None where it came trained.
         proof_inputs: [N, C, H, W], on which removals are proven.
         observers: of the method.
         initialise: draws new weights for the network, in place.
@@ -71,5 +72,6 @@ class TrialSetup(Generic[ConfigT]):
     initialise: Callable[[nn.Module], None]
     initial: Callable[[], Weights]
     recorded_widths: Callable[[str], Mapping[str, int]]
+    dense_epochs: float | None = None
     journal: Journal | None = None
     report: Report = field(default=_quiet)

@@ -300,6 +300,11 @@ class Trial(Generic[ConfigT]):
         """Images a training step."""
         return min(self._passes.recipe.batch_size, self.sizes.train)
 
+    @property
+    def dense_epochs(self) -> float | None:
+        """Passes over the training split that the dense network's recipe has; None where that network came trained."""
+        return self._setup.dense_epochs
+
     def steps(self, share: float) -> float:
         """Optimiser steps that a share of the method's part of the budget pays for now; infinite where time binds."""
         allowance = self._calls.allowance(None, share, self.surgery.macs)

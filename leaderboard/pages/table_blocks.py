@@ -28,7 +28,11 @@ _LEADING = re.compile(r"[+−-]?\d+(?:\.\d+)?")
 
 
 def table_blocks(
-    track: TrackSummary, table: Table, colour: Mapping[str, str], records: Mapping[str, Record]
+    track: TrackSummary,
+    table: Table,
+    colour: Mapping[str, str],
+    records: Mapping[str, Record],
+    rewards: Mapping[str, Sequence[float]] | None = None,
 ) -> tuple[Block, ...]:
     """Everything about one table of a track, in the order of reading."""
     shown = columns(table, track.ranked)
@@ -68,7 +72,7 @@ def table_blocks(
         )
         blocks.append(Plot(caption, figure, shows="speed"))
     every = (*table.rows, *table.curve_only)
-    detailed = [(row, found) for row in every if (found := row_details(row, records)) is not None]
+    detailed = [(row, found) for row in every if (found := row_details(row, records, rewards)) is not None]
     if detailed:
         blocks += _detail_blocks(table, detailed, colour)
     blocks.append(Fold("The command of every row", (_command_table(every),)))

@@ -13,13 +13,14 @@ import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Literal
 
 from pydantic import ValidationError
 
 from bench.leaderboard.board.board import Estimate
 from bench.records.record import Record
-from bench.specs.claim import PREFIX, Claim, Number
+from bench.specs.claim import Claim, Number
 from bench.specs.target import Target
 from bench.specs.track import Track, deciding_fields
 
@@ -96,7 +97,7 @@ def verdicts(claims: Iterable[Claim], records: Iterable[Record]) -> list[ClaimVe
     by_track: dict[str, list[Record]] = defaultdict(list)
     for record in records:
         by_track[record.track].append(record)
-    return [_verdict(claim, number, by_track[PREFIX + claim.name]) for claim in claims for number in claim.numbers]
+    return [_verdict(claim, number, by_track[claim.track.name]) for claim in claims for number in claim.numbers]
 
 
 def as_json(verdict: ClaimVerdict) -> dict[str, Any]:
@@ -137,7 +138,7 @@ def as_json(verdict: ClaimVerdict) -> dict[str, Any]:
 
 def _verdict(claim: Claim, number: Number, records: Sequence[Record]) -> ClaimVerdict:
     wanted = _deciding(claim.track)
-    own = [record for record in records if _deciding_of(record) == wanted]
+    own = [record for record in records if _deciding_of(json.dumps(record.track_fields)) == wanted]
     classes = sorted({str(record.manifest.get("device_class", "")) for record in own})
     tries = [_on(claim, number, [r for r in own if r.manifest.get("device_class", "") == each]) for each in classes]
     done = [each for each in tries if each.word != "not run"]
@@ -147,7 +148,7 @@ def _verdict(claim: Claim, number: Number, records: Sequence[Record]) -> ClaimVe
 def _on(claim: Claim, number: Number, records: Sequence[Record]) -> ClaimVerdict:
     """The verdict by the runs of one class of device."""
     mine = _by_seed(records, claim.method, number.target, claim.settings)
-    rivals = _by_seed(records, number.rival, number.target, {}) if number.rival else mine
+    rivals = _by_seed(records, number.rival, number.target, number.rival_settings) if number.rival else mine
     controls = _by_seed(records, "dense", "none", {})
     seeds = tuple(seed for seed in claim.seeds if seed in mine and seed in rivals)
     if len(seeds) < len(claim.seeds):
@@ -245,12 +246,12 @@ def _not_run(claim: Claim, number: Number, seeds: tuple[int, ...]) -> ClaimVerdi
 
 
 def _by_seed(records: Iterable[Record], method: str | None, target: str, settings: dict[str, Any]) -> dict[int, Record]:
-    """The newest record of each seed with these settings."""
+    """The newest record of each seed with these settings; without any, at the method's own."""
     found: dict[int, Record] = {}
     for record in sorted(records, key=lambda each: str(each.manifest.get("finished_at", ""))):
-        if (record.method, record.target) == (method, target) and all(
-            _plain(record.config.get(name)) == _plain(value) for name, value in settings.items()
-        ):
+        as_asked = all(_plain(record.config.get(name)) == _plain(value) for name, value in settings.items())
+        own = " --set " not in str(record.manifest.get("command", ""))
+        if (record.method, record.target) == (method, target) and as_asked and (settings or own):
             found[record.seed] = record
     return found
 
@@ -281,10 +282,11 @@ def _deciding(track: Track) -> str:
     return _plain(deciding_fields(track.model_dump(mode="json")))
 
 
-def _deciding_of(record: Record) -> str:
-    """The track's fields as this version reads them; empty where it cannot."""
+@lru_cache(maxsize=1000)
+def _deciding_of(track_fields: str) -> str:
+    """The track's fields, given as JSON text, as this version reads them; empty where it cannot."""
     try:
-        return _deciding(Track.model_validate(record.track_fields))
+        return _deciding(Track.model_validate(json.loads(track_fields)))
     except ValidationError:
         return ""
 

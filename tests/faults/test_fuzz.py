@@ -37,7 +37,7 @@ def test_300_mutated_records_harm_no_command(
     few = tmp_path / "committed"
     for path in records[::20]:
         fuzzer.write_record(few, path.read_bytes(), path.parent.name)
-    for module in ("bench.records.lookup", "bench.cli.run_command"):
+    for module in ("bench.records.lookup", "bench.cli.shown_records"):
         monkeypatch.setattr(f"{module}.committed_results", lambda: few)
     assert fuzzer.fuzz(records, tmp_path, random.Random(seed), batches=1, batch=100) == []
 

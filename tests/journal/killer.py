@@ -22,7 +22,7 @@ import sklearn.datasets  # noqa: F401 - imported once here, not in every forked 
 import torch._dynamo  # noqa: F401
 
 import bench.cli.main
-import bench.cli.run_command
+import bench.cli.session
 import bench.journal.codec
 import bench.journal.files
 import bench.leaderboard.pages.site

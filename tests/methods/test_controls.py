@@ -5,8 +5,9 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from bench import Record, Trial
+from bench import BenchError, Record, Trial
 from bench.methods.random import Random
+from bench.methods.scratch import Scratch, ScratchConfig
 from bench.runner.run import Workplace
 
 Run = Callable[..., Record]
@@ -31,9 +32,30 @@ def test_scratch_has_the_widths_of_l1_and_spends_the_dense_part_itself(run: Run)
     assert scratch.budget == l1.budget
     assert scratch.ledger["dense"].macs == 0
     assert scratch.ledger["total"].macs == pytest.approx(l1.ledger["total"].macs, rel=0.02)
-    assert scratch.ledger["finetune"].steps > l1.ledger["finetune"].steps
+    assert scratch.ledger["prune"].steps > l1.ledger["finetune"].steps
+    assert scratch.config["budget"] == "macs"
     assert scratch.manifest["dense_sha256"] == l1.manifest["dense_sha256"]
-    assert {point.phase for point in scratch.curve} == {"prune", "finetune"}
+    assert {point.phase for point in scratch.curve} == {"prune"}
+
+
+def test_scratch_by_epochs_sees_as_many_images_as_the_dense_network_did(run: Run) -> None:
+    l1, whole, cheap = run("l1"), run("scratch"), run("scratch", settings=("budget=epochs",))
+    assert cheap.status == "ok", cheap.error
+    assert widths(cheap) == widths(l1)
+    assert cheap.config["budget"] == "epochs"
+    assert cheap.run_id != whole.run_id
+    trained = cheap.ledger["total"]
+    assert (trained.images_trained, trained.steps) == (l1.ledger["dense"].images_trained, l1.ledger["dense"].steps)
+    assert trained.macs < 0.6 * l1.ledger["dense"].macs
+    assert cheap.budget == whole.budget
+
+
+def test_scratch_by_epochs_is_refused_where_the_dense_network_came_trained(make_trial: Callable[..., Trial]) -> None:
+    trial = make_trial()
+    trial.config = ScratchConfig(budget="epochs")
+    with pytest.raises(BenchError, match="from a file"):
+        Scratch().prune(trial)
+    assert trial.ledger.spent == 0
 
 
 def test_scratch_takes_another_runs_widths_when_told(run: Run, workplace: Workplace) -> None:

@@ -53,7 +53,7 @@ def test_counting_pairs_those_that_share_filters_drop_fewer() -> None:
 
 def test_the_ranking_goes_on_to_the_last_filter() -> None:
     assert paired(NEAR, 1).dropped == (0,)
-    assert paired(NEAR, 1).ranking.tolist() == [0.0, 1.0, 2.0, 4.0]
+    assert paired(NEAR, 1).ranking.tolist() == [0.0, 1.0, 2.0, 3.0]
 
 
 @pytest.mark.parametrize(

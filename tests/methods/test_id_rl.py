@@ -6,59 +6,46 @@ from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from pydantic import ValidationError
 from torch import Tensor, nn
 
-from bench import Images, NotPrunable, Record, Trial
+from bench import Images, NotPrunable, Record, Trial, rl
 from bench.checks.method.kit import check_class
-from bench.methods._attention import attention_scores
-from bench.methods._dqn import Agent, Observations
-from bench.methods._sweeps import Action, TrainAndPrune, actions_of, filters_left, l1_scores, reward_of, sweep_points
-from bench.methods.id_rl import IDRL, IDRLConfig, subset_dimensions
+from bench.methods._maps import channel_scores
+from bench.methods.id_rl import IDRL, IDRLConfig, Sweeps, attention, reward_of, subset_dimensions, sweep_points
 from bench.trial.phases import calls_of, settle
 
 Make = Callable[..., Trial]
 FEW: dict[str, Any] = {"decisions": 3, "images": 40, "updates": 2, "first": 0.0}
 
 
-class Scripted(Agent):
-    """Does what it is told, layer by layer, and keeps what it sees; of the actions allowed, the nearest."""
+class Scripted:
+    """An agent that does what it is told, layer by layer, and keeps what it sees."""
 
-    def __init__(self, script: Sequence[int]) -> None:
-        self.script = list(script)
-        self.seen: list[Observations] = []
-        self.allowed: list[list[int]] = []
-        self.remembered: list[tuple[list[int], float, bool]] = []
-        self.followed: list[Observations] = []
-        self.updates: list[int] = []
+    def __init__(self, env: rl.PruningEnv, script: Sequence[int]) -> None:
+        self.env, self.script = env, script
+        self.seen: list[Any] = []
 
-    @property
-    def epsilon(self) -> float:
-        return 0.0
-
-    def act(self, observation: Observations, allowed: Sequence[int]) -> int:
-        self.seen.append(observation)
-        self.allowed.append(list(allowed))
-        wanted = self.script[(len(self.seen) - 1) % len(self.script)]
-        return min(allowed, key=lambda action: abs(action - wanted))
-
-    def remember(
-        self, observations: Sequence[Observations], actions: Sequence[int], reward: float, ended: bool
-    ) -> None:
-        assert len(observations) == len(actions) + 1
-        self.remembered.append((list(actions), reward, ended))
-        self.followed.append(observations[-1])
-
-    def learn(self, updates: int) -> None:
-        self.updates.append(updates)
+    def learn(self, total_timesteps: int) -> None:
+        done = True
+        for number in range(total_timesteps):
+            if done:
+                seen, _ = self.env.reset()
+            self.seen.append(seen)
+            seen, _, done, _, _ = self.env.step(self.script[number % len(self.script)])
 
 
-def pruning(trial: Trial, script: Sequence[int], practice: bool = False, **settings: Any) -> TrainAndPrune:
-    trial.config = IDRLConfig(**{**FEW, "reference": "best", **settings})
-    return TrainAndPrune(trial, Scripted(script), 10.0, 0.8 if practice else 1.0, practice)
+def swept(trial: Trial, script: Sequence[int], practice: bool = False, **settings: Any) -> tuple[Sweeps, Scripted]:
+    """A training with sweeps, to its end."""
+    trial.config = IDRLConfig(**{**FEW, **settings})
+    part = 0.8 if practice else 1.0
+    sweeps = Sweeps(trial, 10.0, part, to_the_end=not practice)
+    agent = Scripted(sweeps.env, script)
+    sweeps.begin()
+    rl.learn(sweeps.env, lambda env, seed: agent, len(sweeps.points), trial.rng)
+    return sweeps, agent
 
 
 def told(trial: Trial) -> list[tuple[str, Any]]:
@@ -81,21 +68,12 @@ def told(trial: Trial) -> list[tuple[str, Any]]:
 # -- actions and rewards ------------------------------------------------------------------------------------------
 
 
-def test_the_actions_are_none_and_each_ranking_with_each_fraction() -> None:
-    assert actions_of(IDRLConfig()) == (
-        Action("l1", 0.0),
-        *(Action("l1", each) for each in (0.05, 0.1, 0.2)),
-        *(Action("attention", each) for each in (0.05, 0.1, 0.2)),
-    )
-    only = actions_of(IDRLConfig(ranking="attention", fractions=(0.5, 0.25)))
-    assert only == (Action("attention", 0.0), Action("attention", 0.25), Action("attention", 0.5))
-
-
-@pytest.mark.parametrize(
-    ("fraction", "width", "left"), [(0.2, 20, 16), (0.1, 5, 4), (0.1, 4, 4), (0.2, 2, 2), (0.9, 2, 1), (0.9, 1, 1)]
-)
-def test_filters_that_stay_are_rounded_and_never_none(fraction: float, width: int, left: int) -> None:
-    assert Action("l1", fraction).left(width) == left
+def test_the_actions_are_none_and_each_ranking_with_each_fraction(make_trial: Make) -> None:
+    trial = make_trial(target="auto")
+    trial.config = IDRLConfig(fractions=(0.5, 0.25))
+    sweeps = Sweeps(trial, 10.0, 1.0, points=[0.5])
+    assert sweeps.actions == [("l1", 0.0), *((ranking, f) for ranking in ("l1", "attention") for f in (0.25, 0.5))]
+    assert sweeps.env.action_space.n == 5
 
 
 @pytest.mark.parametrize(
@@ -131,41 +109,56 @@ def test_wrong_settings_are_refused(settings: dict[str, Any]) -> None:
 def test_sweeps_are_evenly_spaced_from_the_first_epochs_to_the_last(
     make_trial: Make, settings: dict[str, Any], points: list[float]
 ) -> None:
-    assert sweep_points(make_trial(), IDRLConfig(**settings), 1.0, 1.0) == pytest.approx(points)
+    trial = make_trial()
+    trial.config = IDRLConfig(**settings)
+    assert sweep_points(trial, 1.0, 1.0) == pytest.approx(points)
 
 
 def test_there_are_no_more_sweeps_than_leave_a_batch_between_them(make_trial: Make) -> None:
-    points = sweep_points(make_trial(), IDRLConfig(decisions=50, first=0.0), 1.0, 1.0)  # 36 steps, half of them between
+    trial = make_trial()
+    trial.config = IDRLConfig(decisions=50, first=0.0)
+    points = sweep_points(trial, 1.0, 1.0)  # 36 steps, half of them between
     assert len(points) == 19
     assert points[0] == pytest.approx(0.1) and points[-1] == 0.6
 
 
+def looking(monkeypatch: pytest.MonkeyPatch, *accuracies: float) -> list[bool]:
+    """What is looked at has these accuracies; whether statistics were collected anew, look by look."""
+    left, asked = iter(accuracies), list[bool]()
+
+    def now(self: Sweeps, recalibrate: int) -> float:
+        asked.append(bool(recalibrate))
+        return next(left)
+
+    monkeypatch.setattr(Sweeps, "accuracy_now", now)
+    return asked
+
+
 def test_progress_of_the_training_is_no_success_of_a_sweep(make_trial: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    work = pruning(make_trial(target="auto"), [0], practice=True, tolerance=1.0, reference="before")
     # before each sweep, right after it (recalibrated), and so on to the end
-    accuracies = iter([0.4, 0.3, 0.8, 0.8, 0.9, 0.45, 0.95])
-    asked: list[bool] = []
-
-    def evaluated(recalibrate: bool) -> float:
-        asked.append(recalibrate)
-        return next(accuracies)
-
-    monkeypatch.setattr(work, "_evaluated", evaluated)
-    work.run()
-    assert isinstance(work.agent, Scripted)
+    asked = looking(monkeypatch, 0.4, 0.3, 0.8, 0.8, 0.9, 0.45, 0.95)
+    sweeps, _ = swept(make_trial(target="auto"), [0], practice=True, tolerance=1.0)
     assert asked == [False, True, False, True, False, True, False]
-    assert [reward for _, reward, _ in work.agent.remembered] == pytest.approx([0.75, 1.0, 0.5])
+    assert [reward for _, reward in sweeps.env.walks] == pytest.approx([0.75, 1.0, 0.5])
 
 
-def test_a_uniform_agent_acts_by_lot_to_the_end_and_learns_nothing(
+def test_a_sweep_may_be_compared_with_an_unpruned_training_at_the_same_point(
     make_trial: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    looking(monkeypatch, 0.2, 0.5, 0.25, 0.7, 0.4, 9.0, 0.5, 9.0, 0.4, 9.0)  # the run's last sweep is not judged
+    trial = make_trial(target="auto", budget=24.0)
+    trial.config = IDRLConfig(**{**FEW, "agent": "uniform", "reference": "unpruned", "tolerance": 1.0, "strength": 0.0})
+    IDRL().prune(trial)
+    rewards = [point.values["reward"] for point in calls_of(trial).curve if "reward" in point.values]
+    assert rewards == pytest.approx([0.5 / 0.5, 0.4 / 0.25])
+
+
+def test_a_uniform_agent_acts_by_lot_to_the_end(make_trial: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     trial = make_trial(target="macs=0.5")
     trial.config = IDRLConfig(**FEW, agent="uniform")
-    monkeypatch.setattr(Agent, "learn", None)
+    monkeypatch.setattr(rl, "dqn", lambda *_words, **_more: pytest.fail("an agent that learns"))
     IDRL().prune(trial)
-    points = [point.values for point in calls_of(trial).curve if "epsilon" in point.values]
-    assert points and all(point["epsilon"] == 1.0 for point in points)
+    assert calls_of(trial).curve[-2].values["search/winner_in_warmup"] == 0.0
 
 
 # -- rankings -----------------------------------------------------------------------------------------------------
@@ -178,7 +171,7 @@ def test_attention_is_of_what_a_channel_passes_on(make_trial: Make) -> None:
         trial.network.bn1.weight.copy_(torch.tensor([1.0, 2, 3, 4, 5, 6, 7, 8]))
         trial.network.bn1.bias[7] = -1000.0  # ReLU lets nothing of it through
         calls_of(trial).guard.arm()
-    scores = attention_scores(trial, trial.surgery.groups, 20, 2.0)
+    scores = channel_scores(trial, attention, 20)
     assert scores["conv1"].argmin() == 7
     assert scores["conv1"][7] == 0.0
     assert scores["conv1"].norm() == pytest.approx(1.0)
@@ -207,17 +200,24 @@ class Tied(nn.Module):
 
 def test_tied_layers_are_ranked_by_the_sum_over_them(make_trial: Make) -> None:
     trial = make_trial(Tied())
-    (group,) = trial.surgery.groups
     network = trial.network
-    norms = (network.stem.weight.abs().flatten(1).sum(1) + network.inner.weight.abs().flatten(1).sum(1)).detach()
-    torch.testing.assert_close(l1_scores([group])["stem"], norms)
-    found = attention_scores(trial, [group], 16, 1.0)["stem"]
+    found = channel_scores(trial, attention, 16)["stem"]
     settle(trial)
     with torch.no_grad():
         images, _ = next(trial._passes.data.plain_training_batches(images=16))
         stem = network.stem(images).relu()
-        rows = [each.relu().sum((2, 3)).mean(0) for each in (stem, network.inner(stem))]
+        rows = [each.relu().square().sum((2, 3)).mean(0) for each in (stem, network.inner(stem))]
     torch.testing.assert_close(found, sum(row / row.norm() for row in rows))
+
+
+def test_each_layer_is_ranked_as_its_action_says(make_trial: Make) -> None:
+    trial = make_trial(target="auto", budget=10.0)
+    trial.config = IDRLConfig(**FEW)
+    sweeps = Sweeps(trial, 10.0, 1.0, points=[0.5])
+    norms = {group.name: group.norms().detach() for group in trial.surgery.groups}
+    found = sweeps.ranking({"conv1": 3, "conv2": 6})
+    assert torch.equal(found["conv1"], norms["conv1"])
+    assert torch.equal(found["conv2"], channel_scores(trial, attention, sweeps.images)["conv2"])
 
 
 # -- the training with sweeps in it -------------------------------------------------------------------------------
@@ -225,9 +225,8 @@ def test_tied_layers_are_ranked_by_the_sum_over_them(make_trial: Make) -> None:
 
 def test_training_goes_on_in_one_schedule_between_the_sweeps(make_trial: Make) -> None:
     trial = make_trial(target="auto", budget=10.0)
-    work = pruning(trial, [3])  # a fifth of each layer by its norms
     calls = told(trial)
-    work.run()
+    swept(trial, [3])  # a fifth of each layer by its norms
     assert [name for name, _ in calls] == ["train", *["remove", "train"] * 3]
     schedules = [what for name, what in calls if name == "train"]
     assert schedules[0][0] == 0.0 and schedules[-1][1] == 1.0
@@ -239,86 +238,45 @@ def test_training_goes_on_in_one_schedule_between_the_sweeps(make_trial: Make) -
 
 def test_a_sweep_that_removes_nothing_makes_no_call(make_trial: Make) -> None:
     trial = make_trial(target="auto")
-    work = pruning(trial, [0])
     calls = told(trial)
-    work.run()
+    swept(trial, [0])
     assert [name for name, _ in calls] == ["train"] * 4
-    assert filters_left(work.dense, trial.surgery.groups) == (1.0, 1.0)
+    assert trial.surgery.ratio() == 1
 
 
 def test_the_filters_that_rank_lowest_go(make_trial: Make) -> None:
     trial = make_trial(target="auto")
-    work = pruning(trial, [3, 0], decisions=1, last=0.2, warmup=0.0)
     kept: list[Tensor] = []
     norms: list[Tensor] = []
     remove = trial.surgery.remove
 
     def told_remove(keep: Any) -> None:
-        norms.append(l1_scores(trial.surgery.groups)["conv1"])
+        norms.append(trial.surgery.groups[0].norms().detach())
         kept.append(keep["conv1"])
         remove(keep)
 
     trial.surgery.remove = told_remove  # type: ignore[method-assign]
-    work.run()
+    swept(trial, [3, 0], decisions=1, last=0.2, warmup=0.0)
     assert sorted(kept[0].tolist()) == sorted(norms[0].argsort(descending=True)[:6].tolist())
-
-
-def test_each_layers_decision_gets_its_sweeps_reward(make_trial: Make) -> None:
-    trial = make_trial(target="auto", budget=10.0)
-    work = pruning(trial, [3, 1], practice=True)
-    agent = work.agent
-    assert isinstance(agent, Scripted)
-    work.run()
-    assert [actions for actions, _, _ in agent.remembered] == [[3, 1]] * 3
-    assert [ended for _, _, ended in agent.remembered] == [False, False, True]
-    assert agent.updates == [2, 2, 2]
-    logged = [point.values["reward"] for point in calls_of(trial).curve if "reward" in point.values]
-    assert logged == [reward for _, reward, _ in agent.remembered]
-    # what follows a sweep is what is seen at the first layer of the next one
-    assert np.array_equal(agent.followed[0], agent.seen[2]) and np.array_equal(agent.followed[1], agent.seen[4])
 
 
 def test_nobody_looks_at_the_end_of_the_run_itself(make_trial: Make) -> None:
     trial = make_trial(target="auto", budget=10.0)
-    work = pruning(trial, [3])
-    work.run()
-    assert isinstance(work.agent, Scripted)
-    assert [ended for _, _, ended in work.agent.remembered] == [False, False]
-    assert trial.ledger.phases["search"].images_forward == 3 * 32
+    sweeps, _ = swept(trial, [3])
+    assert len(sweeps.env.walks) == 3
+    # three looks, and three times right after a sweep with as many images for the statistics
+    assert trial.ledger.phases["search"].images_forward == (3 + 3 * 2) * sweeps.images
 
 
-@pytest.mark.parametrize(("reference", "rewards"), [((), [1.25, 0.8, 0.875]), ((0.5, 0.25, 0.7), [1.0, 1.6, 1.0])])
-def test_a_sweep_is_compared_with_the_best_so_far_or_with_an_unpruned_training(
-    make_trial: Make, monkeypatch: pytest.MonkeyPatch, reference: Sequence[float], rewards: list[float]
+def test_the_agent_sees_size_accuracy_its_change_progress_and_dimension(
+    make_trial: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    work = pruning(make_trial(target="auto"), [0], practice=True, tolerance=1.0)
-    accuracies = iter([0.4, 0.5, 0.4, 0.4375] if not reference else [0.4, 0.5, 0.4, 0.7])
-
-    def look() -> bool:
-        work.accuracy = next(accuracies)
-        return True
-
-    monkeypatch.setattr(work, "_look", look)
-    work.run(reference)
-    assert isinstance(work.agent, Scripted)
-    assert [reward for _, reward, _ in work.agent.remembered] == pytest.approx(rewards)
-
-
-def test_the_state_is_what_it_says(make_trial: Make) -> None:
-    trial = make_trial(target="auto", budget=10.0)
-    work = pruning(trial, [3, 0], decisions=2)
-    work.run()
-    assert isinstance(work.agent, Scripted)
-    first, second, third = work.agent.seen[:3]
-    assert first.dtype == np.float32 and first.shape == (11,)
-    #                 place, inputs, width, kernel, own left, filters, size
-    assert first[:7] == pytest.approx([0.0, 1 / 8, 1.0, 1.0, 1.0, 1.0, 1.0])
+    looking(monkeypatch, 0.25, 0.5, 0.75, 0.5)
+    _, agent = swept(make_trial(target="auto", budget=10.0), [3, 0], decisions=2)
+    first, second, third = (seen[-5:].tolist() for seen in agent.seen[:3])
+    assert first == second == pytest.approx([1, 0.25, 0.5 + 0.25 / 2, 0.1, 10 / 50])
     size = (6 * 9 * 64 + 6 * 6 * 9 * 64 + 6 * 4) / 32_280
-    assert second[:7] == pytest.approx([0.5, 1.0, 6 / 8, 1.0, 1.0, 12 / 14, size])
-    assert third[:7] == pytest.approx([0.0, 1 / 6, 6 / 8, 1.0, 6 / 8, 12 / 14, size])
-    assert first[9] == pytest.approx(0.1) and third[9] == pytest.approx(0.6)
-    assert first[10] == pytest.approx(10 / 50)
-    assert 0 < third[7] <= 1 and third[8] == pytest.approx(third[7] - first[7], abs=1e-6)
+    assert third == pytest.approx([size, 0.75, 0.5 + 0.5 / 2, 0.6, 10 / 50])
 
 
 @pytest.mark.parametrize("script", [[0], [3], [6], [0, 6], [2, 5]])
@@ -327,7 +285,6 @@ def test_whatever_the_agent_wants_the_run_ends_at_the_target(
     make_trial: Make, script: Sequence[int], target: str
 ) -> None:
     trial = make_trial(target=target)
-    work = pruning(trial, script, decisions=4, probe=8)
     sizes: list[float] = []
     remove = trial.surgery.remove
 
@@ -336,7 +293,7 @@ def test_whatever_the_agent_wants_the_run_ends_at_the_target(
         sizes.append(trial.surgery.ratio())
 
     trial.surgery.remove = told_remove  # type: ignore[method-assign]
-    work.run()
+    swept(trial, script, decisions=4, probe=8)
     wanted = trial.target.ratio or 0.0
     assert sizes[-1] == pytest.approx(wanted, abs=0.07)
     assert all(size > wanted - 0.07 for size in sizes)
@@ -344,21 +301,9 @@ def test_whatever_the_agent_wants_the_run_ends_at_the_target(
         assert sizes[-2] < max(0.9, wanted + 0.1)
 
 
-def test_actions_that_would_pass_the_target_are_not_allowed(make_trial: Make) -> None:
-    trial = make_trial(target="macs=0.85")
-    work = pruning(trial, [3], fractions=(0.1, 0.5))
-    work.run()
-    assert isinstance(work.agent, Scripted)
-    assert work.agent.allowed[0] == [0, 1, 3]  # 7 of conv1's 8 filters leave 0.875, half of them 0.5
-    assert work.agent.allowed[-1] == [0, 1, 2, 3, 4]  # the last sweep is fitted: fractions are shares of each other
-
-
 def test_without_a_budget_for_looking_it_prunes_all_the_same(make_trial: Make) -> None:
     trial = make_trial(search_share=1e-9)
-    work = pruning(trial, [6])
-    work.run()
-    assert isinstance(work.agent, Scripted)
-    assert work.agent.remembered == []
+    swept(trial, [6])
     assert trial.surgery.ratio() == pytest.approx(0.5, abs=0.07)
     assert trial.ledger.phases["search"].images_forward == 0
 
@@ -366,15 +311,29 @@ def test_without_a_budget_for_looking_it_prunes_all_the_same(make_trial: Make) -
 # -- the method ---------------------------------------------------------------------------------------------------
 
 
-def test_both_ways_of_averaging_are_reported_with_both_dimensions(make_trial: Make) -> None:
+def test_the_dimensions_and_what_the_search_did_are_reported(make_trial: Make) -> None:
     trial = make_trial(target="macs=0.5")
     trial.config = IDRLConfig(**FEW)
     IDRL().prune(trial)
-    last = calls_of(trial).curve[-1].values
-    conv1, conv2 = (group.width for group in trial.surgery.groups)
-    assert last["filters_removed_total"] == pytest.approx(1 - (conv1 + conv2) / 14)
-    assert last["filters_removed_mean_of_layers"] == pytest.approx(1 - (conv1 / 8 + conv2 / 6) / 2)
-    assert (last["dimension"] or 0) > 1 and (last["dimension_two_nn"] or 0) > 1
+    logged: dict[str, Any] = {}
+    for point in calls_of(trial).curve:
+        logged |= point.values
+    assert logged["dimension"] > 1 and logged["dimension_two_nn"] > 1
+    assert (logged["search/episodes"], logged["episode"]) == (3, 3)
+    assert logged["search/winner_in_warmup"] == float(logged["search/winner"] <= 2)  # explore is 0.7 of three sweeps
+    assert -1 <= logged["search/rank_correlation"] <= 1
+
+
+def test_one_agent_goes_through_all_practices_and_the_run(make_trial: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[Any] = []
+    real = rl.dqn
+    monkeypatch.setattr(rl, "dqn", lambda *words, **more: made.append(real(*words, **more)) or made[-1])
+    trial = make_trial(target="macs=0.5", budget=12.0)
+    trial.config = IDRLConfig(**FEW, agent="pretrained", subsets=(4, 2), practice=0.5, k=5, explore=1.0)
+    IDRL().prune(trial)
+    (agent,) = made
+    assert agent.num_timesteps == agent.replay_buffer.pos == 3 * 3 * 2  # trainings, sweeps, layers
+    assert agent.exploration_rate == pytest.approx(0.05)
 
 
 def test_a_target_that_cannot_be_met_is_refused_before_any_work(make_trial: Make) -> None:
@@ -411,7 +370,7 @@ def test_a_pretrained_agent_practises_on_the_subsets_and_pays_for_it(make_trial:
 
 
 def test_an_online_agent_does_not_practise_unless_for_a_reference(make_trial: Make) -> None:
-    for reference, expected in (("best", []), ("unpruned", [(0.25, None)])):
+    for reference, expected in (("before", []), ("unpruned", [(0.25, None)])):
         trial = make_trial(target="macs=0.5")
         trial.config = IDRLConfig(**FEW, reference=reference)
         seen = practised(trial)
@@ -451,7 +410,7 @@ def test_a_run_starts_untrained_and_trains_itself_to_the_end(run: Callable[..., 
     assert record.status == "ok", record.error
     assert record.ledger["dense"].macs == record.ledger["finetune"].macs == 0
     assert record.spent == pytest.approx(record.budget.amount, rel=0.05)
-    assert record.curve[-1].values["filters_removed_total"] == pytest.approx(record.ratios.filters_removed)  # type: ignore[union-attr]
+    assert record.search is not None and record.search.episodes == 3
 
 
 def test_the_agent_decides_alone_at_auto(run: Callable[..., Record]) -> None:

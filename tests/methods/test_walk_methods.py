@@ -9,12 +9,11 @@ import pytest
 import torch
 
 from bench import Config, Method, NotPrunable, Record, Trial
-from bench.methods._amc import AMCConfig, log_search, reward_images
+from bench.methods._amc import AMCConfig, reward_images
 from bench.methods.accuracy_rl import AccuracyRL
 from bench.methods.cluster_rl import ClusterRL
 from bench.methods.entropy_rl import EntropyRL
 from bench.methods.random_search import RandomSearch
-from bench.rl import Walk
 from bench.trial.phases import calls_of
 
 Make = Callable[..., Trial]
@@ -130,17 +129,6 @@ def test_what_a_search_did_is_logged(make_trial: Make) -> None:
     assert 1 <= (summary["search/distinct"] or 0) <= 8
     assert summary["search/winner"] == rewards.index(max(rewards)) + 1
     assert summary["search/winner_in_warmup"] == float(rewards.index(max(rewards)) < 4)
-
-
-def test_equal_networks_count_once(make_trial: Make) -> None:
-    trial = make_trial()
-    keep = {"conv1": torch.arange(4), "conv2": torch.arange(3)}
-    other = {"conv1": torch.arange(4), "conv2": torch.tensor([0, 1, 3])}
-    rewards = (0.5, 0.75, 0.75)
-    log_search(trial, [(Walk({}, {}, k), r) for k, r in zip((keep, other, dict(keep)), rewards, strict=True)], warmup=1)
-    assert calls_of(trial).curve[-1].values == {
-        "search/episodes": 3.0, "search/distinct": 2.0, "search/winner": 2.0, "search/winner_in_warmup": 0.0,
-    }  # fmt: skip
 
 
 # -- what they leave ----------------------------------------------------------------------------------------------

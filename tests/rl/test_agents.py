@@ -11,9 +11,10 @@ from stable_baselines3 import DQN
 from torch import Tensor, nn
 
 from bench import BudgetSpent, Trial
-from bench.rl import Agent, DDPGSettings, PruningEnv, Search, UniformAgent, Walk, ddpg, learn
+from bench.rl import Agent, DDPGSettings, PruningEnv, Search, UniformAgent, Walk, ddpg, dqn, learn
 from bench.rl.amc_ddpg import truncated_normal
 from bench.rl.replay import WalkReplayBuffer
+from bench.trial.phases import calls_of
 
 Make = Callable[..., Trial]
 
@@ -142,6 +143,51 @@ def test_ddpg_finds_the_best_policy_of_a_toy_walk_in_100_episodes_and_beats_rand
     assert np.mean([-agent.reward for agent in agents]) < min(0.06, np.mean([-lot.reward for lot in lots]))
 
 
+# -- DQN ----------------------------------------------------------------------------------------------------------
+
+
+def chosen(make_trial: Make, seed: int = 0) -> PruningEnv:
+    """A walk whose reward is the share of layers that choose the second of three levels."""
+    trial, _ = toy(make_trial, seed)
+    return PruningEnv(
+        trial,
+        lambda walk: sum(each == 1 for each in walk.actions.values()) / 4,
+        levels=(1.0, 0.9, 0.5),
+        bounded=False,
+    )
+
+
+def test_dqn_learns_which_level_pays_and_goes_on_in_another_environment(make_trial: Make) -> None:
+    first, second = chosen(make_trial), chosen(make_trial)
+    agent = dqn(first, 0, gamma=0.0, epsilon=0.0, exploring=60, updates=50)
+    learn(first, lambda env, seed: agent, 60, first.trial.rng)
+    agent.set_env(second)
+    found = learn(second, lambda env, seed: agent, 5, second.trial.rng)
+    assert np.mean([reward for _, reward in first.walks[:20]]) < 0.6 < min(found.rewards)
+    assert agent.num_timesteps == 65 * 4
+
+
+def test_random_actions_become_fewer_over_all_walks(make_trial: Make) -> None:
+    env = chosen(make_trial)
+    agent = dqn(env, 0, gamma=0.9, epsilon=0.1, exploring=3, updates=1)
+    seen = [agent.exploration_rate]
+    for _ in range(5):
+        learn(env, lambda env, seed: agent, 1, env.trial.rng)
+        seen.append(agent.exploration_rate)
+    assert seen == pytest.approx([1.0, 0.7, 0.4, 0.1, 0.1, 0.1])
+
+
+def test_every_step_of_a_dqn_has_its_walks_reward_and_only_the_last_one_ends_it(make_trial: Make) -> None:
+    env = chosen(make_trial)
+    agent: Any = dqn(env, 0, gamma=0.9, epsilon=0.1, exploring=3, updates=2)
+    learn(env, lambda env, seed: agent, 2, env.trial.rng)
+    rewards = [reward for _, reward in env.walks]
+    assert agent.replay_buffer.rewards[:8].flatten().tolist() == pytest.approx([r for r in rewards for _ in range(4)])
+    assert agent.replay_buffer.dones[:8].flatten().tolist() == [0, 0, 0, 1] * 2
+    weights = zip(agent.q_net.parameters(), agent.q_net_target.parameters(), strict=True)
+    assert any(not torch.equal(now, target) for now, target in weights)
+
+
 # -- learn --------------------------------------------------------------------------------------------------------
 
 
@@ -175,3 +221,23 @@ def test_other_agents_walk_too(make_trial: Make) -> None:
     assert len(found.rewards) == 5
     assert found.best is not None
     assert {*found.best.actions.values()} <= {0.0, 1.0, 2.0, 3.0}
+
+
+def test_what_a_search_did_is_logged_and_equal_networks_count_once(make_trial: Make) -> None:
+    trial, _ = toy(make_trial)
+    env = PruningEnv(trial, lambda walk: walk.actions["layers.0"] / 4, levels=(1.0, 0.9, 0.5), bounded=False)
+
+    class Scripted:
+        def learn(self, total_timesteps: int) -> None:
+            for first in (0, 2, 1, 2):
+                env.reset()
+                for action in (first, 0, 0, 0):
+                    env.step(action)
+
+    learn(env, lambda env, seed: Scripted(), 4, trial.rng, warmup=1)
+    *walks, summary = [point.values for point in calls_of(trial).curve]
+    assert walks == [{"episode": n, "reward": r, "best": b} for n, r, b in
+                     ((1, 0.0, 0.0), (2, 0.5, 0.5), (3, 0.25, 0.5), (4, 0.5, 0.5))]  # fmt: skip
+    assert summary == {
+        "search/episodes": 4.0, "search/distinct": 3.0, "search/winner": 2.0, "search/winner_in_warmup": 0.0,
+    }  # fmt: skip

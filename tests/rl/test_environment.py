@@ -176,6 +176,20 @@ def test_a_reward_may_remove_channels_and_the_next_walk_begins_there(chain: Make
     assert env.group.width == 5
 
 
+def test_walks_may_end_between_two_sizes_that_are_asked_for_each(chain: Make) -> None:
+    trial = chain(target="macs=0.3")
+    asked = iter([(0.3, 0.8), (0.3, 0.8), (0.3, 0.5), (0.3, 0.3)])
+    env = PruningEnv(trial, lambda walk: trial.surgery.ratio(walk.keep), sizes=lambda: next(asked), lower=0.5)
+    assert [len(kept) for kept in walked(env, 0.9, 0.9, 0.9).keep.values()] == [
+        9,
+        18,
+        8,
+    ]  # 9 would leave 0.82
+    assert walked(env, 1, 1, 1) and walked(env, 0, 0, 0)
+    rewards = [reward for _, reward in env.walks]
+    assert rewards[0] <= 0.84 and 0.45 < rewards[1] <= 0.5 and rewards[2] == pytest.approx(0.3, abs=0.03)
+
+
 def test_wrong_settings_are_refused(chain: Make) -> None:
     with pytest.raises(UsageError, match="bounded=False"):
         PruningEnv(chain(target="auto"), worthless)

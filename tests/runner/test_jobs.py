@@ -45,13 +45,13 @@ def labels(jobs: list[Job]) -> list[str]:
     return [job.label for job in jobs]
 
 
-def test_a_plan_is_methods_by_targets_by_seeds_each_run_once(plan: Callable[..., list[Job]]) -> None:
+def test_a_plan_is_breadth_first_by_seeds_then_targets_each_run_once(plan: Callable[..., list[Job]]) -> None:
     jobs = plan(methods=("l1", "random", "l1"), targets=("macs=0.5", "macs=0.25", "macs=0.50"), seeds=(0, 1, 0))
     assert labels(jobs) == [
         f"{method} smoke macs={ratio} seed {seed}"
-        for method in ("l1", "random")
-        for ratio in (0.5, 0.25)
         for seed in (0, 1)
+        for ratio in (0.5, 0.25)
+        for method in ("l1", "random")
     ]
 
 

@@ -8,8 +8,11 @@ import torch
 
 from bench.records.hardware import environment, machine, numerics
 from bench.records.record import Point, Search
-from bench.runner.manifest import git_state
+from bench.runner.manifest import git_state, manifest
 from bench.runner.record_builder import search_of
+from bench.specs.run import RunSpec
+from bench.specs.target import Target
+from bench.specs.track import load_track
 
 
 def git(folder: Path, *words: str) -> str:
@@ -84,3 +87,21 @@ def test_what_a_search_did_is_what_the_method_logged_last() -> None:
     whole = points(search__episodes=9, search__distinct=4, search__winner=7, search__winner_in_warmup=1.0)
     assert search_of(whole) == Search(episodes=9, distinct=4, winner=7, winner_in_warmup=True)
     assert search_of(points(reward=1.0)) is None
+
+
+@pytest.mark.parametrize(
+    ("network", "files"),
+    [
+        ("timm:resnet18", False),
+        ("torchvision:resnet18", False),
+        ("lenet5", False),
+        ("net.py:Net", True),
+        ("a.b:c", True),
+    ],
+)
+def test_the_tracks_folder_is_kept_where_the_track_names_code_of_its_own(
+    network: str, files: bool, tmp_path: Path
+) -> None:
+    track = load_track("digits-lenet5").model_copy(update={"network": network, "root": tmp_path})
+    found = manifest(RunSpec("l1", {}, "", track, "dense_epochs", Target.parse("macs=0.5"), 0), "bench run")
+    assert found.get("track_folder") == (str(tmp_path) if files else None)

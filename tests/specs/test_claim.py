@@ -46,8 +46,8 @@ def claim_file(tmp_path: Path) -> Path:
 def test_every_claim_has_a_source_a_track_and_two_sides(name: str) -> None:
     claim = load_claim(name)
     assert claim.base in track_names()
-    assert claim.track.name == PREFIX + name
-    assert set(claim.track.targets) == {number.target for number in claim.numbers}
+    assert claim.track.name == (PREFIX + name if claim.own_runs else claim.base)
+    assert set(claim.track.targets) >= {number.target for number in claim.numbers}
     assert any(number.published for number in claim.numbers)
     for number in claim.numbers:
         assert number.loss is not None or number.rival
@@ -93,6 +93,36 @@ def test_rivals_are_run_at_the_same_target_with_their_own_settings(tmp_path: Pat
     path.write_text(CLAIM + NUMBER + lead)
     planned = {(job.spec.method, str(job.spec.target)) for job in make_plan(RunRequest(claims=(str(path),)))}
     assert planned == {("l1", "macs=0.25"), ("l1", "macs=0.5"), ("random", "macs=0.5"), ("dense", "none")}
+
+
+def test_a_claim_may_be_read_from_the_runs_of_its_tracks_table(tmp_path: Path) -> None:
+    path = tmp_path / "shared.toml"
+    lead = '[[numbers]]\nmeasure = "top1_lead"\nclaimed = 0\ntarget = "macs=0.5"\nrival = "l1"\nsource = "x"\n'
+    head = CLAIM[: CLAIM.index("[schedule]")] + "own_runs = false\n"
+    path.write_text(head + lead + 'rival_settings = { scope = "global" }\n')
+    jobs = make_plan(RunRequest(claims=(str(path),)))
+    asked = {"tracks": ("digits-lenet5",), "targets": ("macs=0.5",), "seeds": (3, 4)}
+    table = make_plan(RunRequest(methods=("dense", "l1"), **asked))
+    table += make_plan(RunRequest(methods=("l1",), settings=("scope=global",), **asked))
+    assert {(job.spec.run_id, job.command) for job in jobs} == {(job.spec.run_id, job.command) for job in table}
+
+
+def test_claims_of_one_track_share_its_runs(tmp_path: Path) -> None:
+    names = []
+    for method in ("l1", "hbfp"):
+        head = CLAIM[: CLAIM.index("[schedule]")].replace('"l1"', f'"{method}"') + "own_runs = false\n"
+        path = tmp_path / f"{method}.toml"
+        path.write_text(head + NUMBER)
+        names.append(str(path))
+    jobs = make_plan(RunRequest(claims=tuple(names), seeds=(3,)))
+    assert sorted(job.spec.method for job in jobs) == ["dense", "hbfp", "l1"]
+
+
+def test_a_claim_without_runs_of_its_own_has_no_schedule(tmp_path: Path) -> None:
+    path = tmp_path / "shared.toml"
+    path.write_text(CLAIM.replace("[schedule]", "own_runs = false\n\n[schedule]") + NUMBER)
+    with pytest.raises(UsageError, match="own_runs = false reads the track's own runs: they have no other schedule"):
+        load_claim(str(path))
 
 
 @pytest.mark.parametrize(

@@ -172,7 +172,6 @@ STRUCTURES = {
     Partial: {"a": 8, "inner": 8, "b": 12},
     Uneven: {"a": 4, "a:2": 12, "b": 12},
     Gated: {"a": 16, "b": 12},
-    Subpixel: {"a": 4, "b": 12},
     Scaled: {"a": 16, "b": 12},
     Mixed: {"a": 16, "b": 12},
     Weighted: {"a": 16, "b": 12},
@@ -189,6 +188,17 @@ def test_channels_go_as_masking_does(kind, prune_and_check):
     network = kind()
     assert trace_groups(network, SHAPE).widths == STRUCTURES[kind]
     prune_and_check(network, SHAPE, times=2)
+
+
+def test_blocks_of_a_pixel_shuffle_go_where_they_are_asked_for(prune_and_check):
+    torch.manual_seed(0)
+    groups = trace_groups(Subpixel(), SHAPE)
+    assert groups.widths == {"b": 12}
+    (left_out,) = groups.left_out
+    assert left_out.name == "a"
+    assert "one channel of every 4 of its filters" in left_out.reason
+    assert trace_groups(Subpixel(), SHAPE, ["a", "b"]).widths == {"a": 4, "b": 12}
+    prune_and_check(Subpixel(), SHAPE, ["a", "b"], times=2)
 
 
 @pytest.mark.parametrize("left", [15, 14, 3])

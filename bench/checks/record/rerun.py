@@ -31,7 +31,8 @@ from bench.runner.run import Workplace, execute
 from bench.specs.changes import changed_inputs, inputs_of
 from bench.specs.run import PROTOCOL, RunSpec
 from bench.specs.target import Target
-from bench.specs.track import Track, describe
+from bench.specs.toml_file import describe
+from bench.specs.track import Track
 from bench.surgery import load_tensors_into, read_network
 from bench.trial.methods import method_class
 

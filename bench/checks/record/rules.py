@@ -25,7 +25,8 @@ from bench.runner.record_builder import budget_amount, ratios_of, status_of
 from bench.specs.budget import FORWARD, TRAINING
 from bench.specs.changes import flat
 from bench.specs.code import source_sha256
-from bench.specs.track import deciding_fields, describe
+from bench.specs.toml_file import describe
+from bench.specs.track import deciding_fields
 
 __all__ = ["CHECKS"]
 

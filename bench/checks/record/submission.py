@@ -26,7 +26,8 @@ from bench.records.record import Measured, Record
 from bench.specs.run import RunSpec
 from bench.specs.schema1 import run_id_of_schema_1
 from bench.specs.target import Target
-from bench.specs.track import Track, describe, load_track
+from bench.specs.toml_file import describe
+from bench.specs.track import Track, load_track
 from bench.trial.method import Method
 from bench.trial.methods import method_class
 

@@ -11,6 +11,7 @@ from bench.leaderboard.pages.verdict_columns import COLUMNS
 from bench.leaderboard.verdicts.verdicts import ClaimVerdict, as_json, verdicts
 from bench.records.record import Record
 from bench.specs.claim import Claim
+from bench.specs.track import load_track
 
 MakeRecord = Callable[..., Record]
 SIZE = {"measure": "macs_reduction", "claimed": 50, "target": "macs=0.5", "loss": 0.0, "loss_tolerance": 1.0}
@@ -170,6 +171,27 @@ def test_a_lead_is_paired_by_seed(runs: Callable[..., list[Record]]) -> None:
     assert only(verdicts([claim(LEAD)], runs(mine))).word == "not run"
 
 
+def test_a_claim_without_own_runs_is_read_from_the_table(runs: Callable[..., list[Record]]) -> None:
+    track = load_track("digits-lenet5")
+    fields = {"track": track.name, "track_fields": track.model_dump(mode="json")}
+    mine = {0: 0.90, 1: 0.80, 2: 0.70}
+    lot = {
+        "config": {"scope": "global"},
+        "manifest": {"device_class": "cpu", "command": "bench run --method l1 --set scope=global"},
+    }
+    records = runs(mine, **fields)
+    records += [
+        each.model_copy(update={"run_id": f"lot-{each.seed}"})
+        for each in runs({0: 0.89, 1: 0.79, 2: 0.69}, **fields, **lot)
+    ]
+    asked = LEAD | {"rival": "l1", "rival_settings": {"scope": "global"}}
+    verdict = only(verdicts([claim(asked, own_runs=False)], records))
+    assert (verdict.word, verdict.runs) == ("reproduced", ("l1-0", "l1-1", "l1-2"))
+    assert verdict.measured is not None
+    assert verdict.measured.mean == pytest.approx(1)
+    assert only(verdicts([claim(asked)], records)).word == "not run"  # its own runs, which nobody made
+
+
 def test_a_lead_needs_its_bound_above(runs: Callable[..., list[Record]]) -> None:
     mine, rival = {0: 0.90, 1: 0.80, 2: 0.70}, {0: 0.87, 1: 0.80, 2: 0.69}
     records = runs(mine) + runs(rival, method="random")
@@ -224,3 +246,17 @@ def test_the_page_shows_claims_apart_from_tracks(
     settled = text[text.index('id="settled"') :]
     assert settled.index('<th scope="row">refuted</th>') < settled.index("made-up")
     assert "<script>alert" not in text and "&lt;script&gt;alert" in text
+
+
+def test_a_track_whose_runs_settle_a_claim_keeps_its_page(
+    make_record: MakeRecord, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    from bench.leaderboard.pages import site as page
+
+    shared = claim(LEAD, own_runs=False)
+    monkeypatch.setattr(page, "claim_names", lambda: ("made-up",))
+    monkeypatch.setattr(page, "load_claim", lambda _name: shared)
+    own = {"track": shared.track.name, "track_fields": shared.track.model_dump(mode="json")}
+    records = [make_record(seed=seed, run_id=f"l1-{seed}", **own) for seed in range(3)]
+    assert "digits-lenet5" in write_leaderboard(records, [], tmp_path).read_text()
+    assert (tmp_path / "track-digits-lenet5.html").is_file()
