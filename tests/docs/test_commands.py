@@ -36,6 +36,7 @@ NOT_RUN = {
     "pytest -q": "a test that `bench new method` writes: tests/cli/test_new_command.py runs it",
     "git ": "on a branch of the reader's",
     "cp -r": "copies",
+    "python docs/findings.py": "tests/docs/test_findings.py runs it",
     "bench check smallest": "the method that the reader wrote; tests/checks runs the kit, on every method",
     "bench check hbfp": "minutes: tests/checks runs it",
     "bench run --method smallest": "the method that the reader wrote",
