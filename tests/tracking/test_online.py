@@ -19,7 +19,7 @@ from safetensors.torch import load as tensors_in
 
 from bench.cli.main import main
 from bench.leaderboard.board.summary import summarise
-from bench.leaderboard.pages.columns import percent
+from bench.leaderboard.pages.columns import interval
 from bench.records.record import Record, parse_record
 from bench.records.store import read_records
 
@@ -146,7 +146,7 @@ def test_the_report_is_made_once_and_then_changed(
     (track,) = summarise(record for record in committed if record.track == "digits-lenet5").tracks
     rows = [row for table in track.tables for row in table.rows]
     assert len(rows) > 10
-    missing = [row.label for row in rows if percent(row.top1_test) not in spec or row.target not in spec]
+    missing = [row.label for row in rows if interval(row.top1_test) not in spec or row.target not in spec]
     assert missing == []
     assert wandb_server.keys and all(KEY in _decoded(key) for key in wandb_server.keys)
 
