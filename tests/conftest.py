@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -367,3 +368,12 @@ def bench(toys: Path, tmp_path: Path) -> Callable[..., subprocess.CompletedProce
         return subprocess.run(command, cwd=home, env=environ, capture_output=True, text=True, timeout=300)
 
     return call
+
+
+@pytest.fixture
+def ticking(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The device's clock goes on by a millisecond a look, so that budgets in seconds do not depend on the machine."""
+    from bench.training.clock import Clock
+
+    looks = count()
+    monkeypatch.setattr(Clock, "_now", lambda *_: next(looks) / 1000)

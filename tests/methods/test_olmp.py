@@ -253,6 +253,7 @@ def test_the_search_keeps_to_its_share_of_the_budget_and_raises_nothing(make_tri
         assert spent > 0.5 * share * budget or share == 0.001
 
 
+@pytest.mark.usefixtures("ticking")
 def test_the_search_is_cut_short_by_seconds_too(make_trial: Make) -> None:
     trial = make_trial(target="auto", budget=0.5, unit="device_seconds")
     trial.config = OLMPConfig()
