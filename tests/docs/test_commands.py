@@ -53,6 +53,7 @@ ADDED = {
     "bench measure": ["--seconds", "0.01", "--batch", "1"],
     "bench export": ["--no-latency"],
 }
+SLOW = ("bench groups", "bench export", "bench measure", "bench check", "bench verify", "bench claims", "bench report")
 WITHOUT_ACCOUNT = ("bench sync",)  # ends with 2, and says what to do
 
 NETWORK = """
@@ -175,7 +176,9 @@ def filled(command: str, folder: Path) -> list[str]:
     return words[1:]
 
 
-@pytest.mark.parametrize("command", TYPED)
+@pytest.mark.parametrize(
+    "command", [pytest.param(each, marks=[pytest.mark.slow] * each.startswith(SLOW)) for each in TYPED]
+)
 def test_a_command_of_the_documents_works(command: str, here: Path, capfd: pytest.CaptureFixture[str]) -> None:
     if command.startswith("bench new track"):
         (here / "mine.toml").unlink()
@@ -188,6 +191,7 @@ def test_a_command_of_the_documents_works(command: str, here: Path, capfd: pytes
         assert code == 0, f"{command}\n{said.out[-2000:]}\n{said.err[-2000:]}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("document", [each for each in DOCUMENTS if blocks(each, "python")])
 def test_the_python_of_the_documents_runs(document: str, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("bench.runner.run.LATENCY_SECONDS", 0.01)

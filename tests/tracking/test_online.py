@@ -116,6 +116,7 @@ def test_artifacts_hold_the_files_and_say_what_was_used(
     assert used[0] == used[1]  # one version of the data, and of the dense network that both began with
 
 
+@pytest.mark.slow
 def test_a_second_sync_adds_nothing_and_a_lost_note_only_what_is_missing(
     typed: Callable[..., str], wandb_server: Any, store: Path
 ) -> None:
@@ -132,6 +133,7 @@ def test_a_second_sync_adds_nothing_and_a_lost_note_only_what_is_missing(
     assert {(a.kind, a.name, a.digest) for a in wandb_server.artifacts.values()} == committed
 
 
+@pytest.mark.slow
 def test_the_report_is_made_once_and_then_changed(
     typed: Callable[..., str], wandb_server: Any, store: Path, tmp_path: Path
 ) -> None:
