@@ -11,7 +11,7 @@ from PIL import Image
 from bench.data.base import Dataset
 from bench.datasets._folders import ImageFolders
 from bench.datasets.imagenet import ImageNet
-from bench.errors import DataError, UsageError
+from bench.errors import DataError
 from bench.journal.interrupt import Stopped
 from bench.plugins import discover
 from bench.records.record import Record
@@ -164,7 +164,7 @@ def test_a_damaged_image_ends_the_run_with_its_name_and_leaves_no_record(
         target.write_bytes(path.read_bytes())
     damaged = copy / "imagenet/train/n1/7.JPEG"
     damaged.write_bytes(damaged.read_bytes()[:200])
-    with pytest.raises(UsageError, match=r"train/n1/7.JPEG cannot be read as an image"):
+    with pytest.raises(DataError, match=r"1 of 60 files cannot be read as images: \S*train/n1/7.JPEG .*intact copies"):
         go("damaged", data=copy)
     assert not list((stores / "damaged").glob("*/record.json"))
 
