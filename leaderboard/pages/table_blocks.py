@@ -16,7 +16,7 @@ from bench.leaderboard.pages.rank_plots import matrix_rows, pair_matrix, rank_ba
 from bench.leaderboard.pages.ranking_columns import RankingTable, ranking_tables
 from bench.records.record import Record
 
-__all__ = ["table_blocks", "text_cell"]
+__all__ = ["result_table", "table_blocks", "text_cell"]
 
 SHOWN_AT_ONCE = 40
 """Rows up to which cost by phase and widths by layer are shown without being asked for."""
@@ -48,13 +48,13 @@ def table_blocks(
     ranking = ranking_tables(table)
     blocks += [_ranking_table(ranking_table) for ranking_table in ranking if not ranking_table.detail]
     if table.rows:
-        blocks.append(_result_table(f"Results: {heading(table)}", table.rows, shown))
+        blocks.append(result_table(f"Results: {heading(table)}", table.rows, shown))
     if table.curve_only:
         text = (
             "With a size that the method chose itself (target auto): on the plot, and here, but not comparable with "
             "the rows above."
         )
-        blocks += [Text(text), _result_table(f"Own size: {heading(table)}", table.curve_only, shown)]
+        blocks += [Text(text), result_table(f"Own size: {heading(table)}", table.curve_only, shown)]
     meanings = tuple((column.title, column.meaning) for column in shown)
     blocks.append(Fold("What the columns mean", (Facts(meanings, long=True),)))
     compared = [ranking_table for ranking_table in ranking if ranking_table.detail]
@@ -112,7 +112,8 @@ def _ranking_table(ranking_table: RankingTable) -> Fold:
     return Fold(ranking_table.title, tuple(blocks), open=not ranking_table.detail)
 
 
-def _result_table(caption: str, rows: Sequence[Row], shown: Sequence[Column[Row]]) -> TableBlock:
+def result_table(caption: str, rows: Sequence[Row], shown: Sequence[Column[Row]]) -> TableBlock:
+    """Rows of results, grouped by target."""
     heads = (
         ColumnHead("method"),
         ColumnHead("target", group=True),
