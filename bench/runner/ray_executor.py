@@ -71,7 +71,7 @@ class RayExecutor:
             )
             try:
                 ray.init(
-                    address=options.address,
+                    address=options.address or "local",  # and not one that somebody else has started here
                     log_to_driver=False,
                     include_dashboard=False,
                     configure_logging=False,
@@ -94,11 +94,16 @@ class RayExecutor:
             KeyboardInterrupt: somebody asked to stop; every run is kept where it is.
         """
         busy: dict[Any, tuple[Job, Any, float]] = {}
+        idle: list[
+            tuple[dict[str, int], Any]
+        ] = []  # actors that have imported everything, for the next run like theirs
         try:
             while queue.left or busy:
                 while len(busy) < self._workers and (job := queue.take()):
-                    actor = self._actor(job)
+                    actor = self._reused(idle, job) or self._actor(job)
                     busy[actor.run.remote(*self._order(job, workplace))] = (job, actor, time.monotonic())
+                while idle:  # nobody needs them, and they hold what others could use
+                    self._ray.kill(idle.pop()[1])
                 if not busy:
                     interrupt.pause(_LOOK_SECONDS)
                     continue
@@ -108,8 +113,12 @@ class RayExecutor:
                 ended, _ = self._ray.wait(list(busy), timeout=_LOOK_SECONDS)
                 for reference in ended:
                     job, actor, _ = busy.pop(reference)
-                    yield self._finish(job, reference, workplace)
-                    self._ray.kill(actor)
+                    finish = self._finish(job, reference, workplace)
+                    if finish.how == "lost":
+                        self._ray.kill(actor)
+                    else:
+                        idle.append((_needs(job), actor))
+                    yield finish
                 for reference, (job, actor, fetched) in list(busy.items()):
                     with suppress(self._ray.exceptions.RayError):
                         phase, share = self._ray.get(actor.progress.remote(), timeout=5)
@@ -120,18 +129,24 @@ class RayExecutor:
             if interrupt.requested():
                 raise KeyboardInterrupt
         finally:
-            for _, actor, _ in busy.values():
+            for actor in (*(actor for _, actor, _ in busy.values()), *(actor for _, actor in idle)):
                 self._ray.kill(actor)
 
+    @staticmethod
+    def _reused(idle: list[tuple[dict[str, int], Any]], job: Job) -> Any:
+        """An actor that asked for the same, if there is one: it is no longer idle."""
+        for number, (needs, _) in enumerate(idle):
+            if needs == _needs(job):
+                return idle.pop(number)[1]
+        return None
+
     def _actor(self, job: Job) -> Any:
-        gpu = job.spec.device == "cuda"
-        needs = {"num_gpus": 1, "num_cpus": 0} if gpu else {"num_cpus": job.spec.track.threads}
         variables = {
             name: value
             for name, value in os.environ.items()
             if name.startswith(("BENCH_", "OMP_")) and name != "BENCH_DATA"
         }
-        remote = self._ray.remote(max_concurrency=4, max_restarts=0, **needs)(_Runner)
+        remote = self._ray.remote(max_concurrency=4, max_restarts=0, **_needs(job))(_Runner)
         return remote.options(runtime_env={"env_vars": variables}).remote()
 
     def _order(self, job: Job, workplace: Workplace) -> tuple[bytes, list[bytes], str, Limits]:
@@ -152,12 +167,20 @@ class RayExecutor:
         return finish_of(job, ended, told, workplace.store.folder(job.spec.run_id) / LOG)
 
 
+def _needs(job: Job) -> dict[str, int]:
+    """What a run asks Ray for."""
+    return {"num_gpus": 1, "num_cpus": 0} if job.spec.device == "cuda" else {"num_cpus": job.spec.track.threads}
+
+
 class _Runner:
-    """On a node: one run in a process of its own, in a store of its own."""
+    """On a node: one run after the other, each in a process of its own, in a store of its own."""
 
     def __init__(self) -> None:
+        from bench.runner.nursery import Nursery
+
         _sweep_stores()
-        self._store = Path(tempfile.mkdtemp(prefix=f"{_STORE}{os.getpid()}-"))
+        self._nursery = Nursery()
+        self._store = Path()
         self._run_id = ""
         self._phase: tuple[str, float] = ("starting", 0.0)
         self._stop = threading.Event()
@@ -166,18 +189,20 @@ class _Runner:
         """Carries the job out; how its process ended, whether it was told to stop, and what it left."""
         import pickle
 
-        from bench.runner.nursery import Nursery, Order
+        from bench.runner.nursery import Order
         from bench.runner.workers import Worker
 
+        self._store = Path(tempfile.mkdtemp(prefix=f"{_STORE}{os.getpid()}-"))
+        self._stop.clear()
+        self._phase = ("starting", 0.0)
         found = pickle.loads(job)
         self._run_id = found.spec.run_id
         for each in files:
             _unpack(each, self._store)
-        nursery = Nursery()
         try:
             log = self._store / self._run_id / LOG
             task = Task(job, self._store, Path(data_folder))
-            worker = Worker(0, found, nursery.launch(Order(task, log, limits)))
+            worker = Worker(0, found, self._nursery.launch(Order(task, log, limits)))
             worker.socket.settimeout(0.5)
             while worker.ended is None:
                 if self._stop.is_set():
@@ -190,7 +215,7 @@ class _Runner:
                         self._phase = (message["progress"][0], message["progress"][1])
             return worker.ended, worker.told, self.files()
         finally:
-            nursery.close()
+            self._run_id = ""
             shutil.rmtree(self._store, ignore_errors=True)
 
     def progress(self) -> tuple[str, float]:
@@ -202,8 +227,8 @@ class _Runner:
         self._stop.set()
 
     def files(self) -> bytes:
-        """What the run has left so far."""
-        return _pack(self._store, self._run_id, "dense")
+        """What the run has left so far; nothing between two runs."""
+        return _pack(self._store, self._run_id, "dense" if self._run_id else "")
 
 
 def _sweep_stores() -> None:
