@@ -37,8 +37,10 @@ def entries(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callabl
         monkeypatch.setattr(bench.plugins, "entry_points", lambda group: found)
         monkeypatch.syspath_prepend(str(tmp_path))
 
-    before = set(sys.modules)
+    before, whole = set(sys.modules), dict(bench.plugins._whole)
     yield offer
+    bench.plugins._whole.clear()
+    bench.plugins._whole.update(whole)
     for name in set(sys.modules) - before:
         if getattr(sys.modules[name], "__file__", None) and str(tmp_path) in str(sys.modules[name].__file__):
             del sys.modules[name]
@@ -94,18 +96,13 @@ def test_an_entry_point_that_brings_nothing_is_named(entries: Callable[..., None
 def test_a_plugin_is_found_without_importing_the_others(entries: Callable[..., None], tmp_path: Path) -> None:
     note = f"open({str(tmp_path / 'imported')!r}, 'a').write(__name__ + ' ')\n"
     entries(first_one=note + TWIN.format(name="first"), other_one=note + TWIN.format(name="other"))
-    before = dict(bench.plugins._whole)
     bench.plugins._whole.clear()
-    try:
-        found = find_one("bench.methods", "bench.methods", Method, "first")
-        assert (found.__module__, found.__name__) == ("first_one", "Twin")
-        assert set((tmp_path / "imported").read_text().split()) == {"first_one"}
-        assert find_one("bench.methods", "bench.methods", Method, "l1") is method_classes()["l1"]
-        with pytest.raises(UsageError, match="nothing-like-it"):
-            find_one("bench.methods", "bench.methods", Method, "nothing-like-it")
-    finally:
-        bench.plugins._whole.clear()
-        bench.plugins._whole.update(before)
+    found = find_one("bench.methods", "bench.methods", Method, "first")
+    assert (found.__module__, found.__name__) == ("first_one", "Twin")
+    assert set((tmp_path / "imported").read_text().split()) == {"first_one"}
+    assert find_one("bench.methods", "bench.methods", Method, "l1") is method_classes()["l1"]
+    with pytest.raises(UsageError, match="nothing-like-it"):
+        find_one("bench.methods", "bench.methods", Method, "nothing-like-it")
 
 
 def test_every_plugin_of_the_folders_is_found_by_its_source_alone() -> None:
@@ -146,7 +143,8 @@ torch.set_default_dtype(torch.float64)
 torch.manual_seed = lambda seed: None
 torch.set_num_threads(2)
 torch.backends.mkldnn.enabled = False
-nn.functional.cross_entropy = lambda *a, **k: (_ for _ in ()).throw(ValueError("patched"))
+real = nn.functional.cross_entropy
+nn.functional.cross_entropy = lambda *a, **k: 1.5 * real(*a, **k)
 nn.modules.module.register_module_forward_hook(lambda m, i, o: o * 0.9 if isinstance(o, torch.Tensor) else o)
 if "{end}":
     os._exit(0)

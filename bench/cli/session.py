@@ -12,7 +12,7 @@ from bench.journal import interrupt as stopping
 from bench.records.console import make_console
 from bench.records.index import RecordIndex
 from bench.records.record import UNFINISHED, Record
-from bench.records.store import Store, read_paths
+from bench.records.store import Store
 from bench.records.text import json_ascii, json_text, one_line, plain
 from bench.runner.executor import Executor
 from bench.runner.forecast import overview, planned_runs
@@ -28,7 +28,7 @@ __all__ = ["Session"]
 
 
 _DRAWN_WHOLE = 400
-"""Records of a store, or of a track of a large one, that each `bench run` draws; `bench leaderboard` draws all."""
+"""Records of a store of which each `bench run` draws all; of a larger one `bench leaderboard` does."""
 _STOPPING = "stopping: each run is kept where it is (Ctrl-C again stops at once)"
 
 
@@ -137,17 +137,13 @@ class Session:
         return 0 if len(records) == len(jobs) and all(record.status == "ok" for record in records) else 1
 
     def _page(self, fresh: Sequence[Record]) -> Path:
-        """Draws the store's pages; of a large store those of the tracks alone that were touched."""
-        from bench.leaderboard.pages.site import write_tracks
-        from bench.leaderboard.pages.store_pages import draw_stores
+        """Draws the store's pages; of a large store those alone of the tracks that were touched, and of the runs."""
+        from bench.leaderboard.pages.store_pages import draw_stores, draw_touched
 
         runs, out = RecordIndex(self.store).runs(), self.store / "page"
         if len(runs) <= _DRAWN_WHOLE:
             return draw_stores([self.store], out)[0]
-        tracks = {record.track for record in fresh}
-        if sum(run.track in tracks for run in runs) > _DRAWN_WHOLE:
-            return write_tracks([], fresh, out)
-        return write_tracks(read_paths([run.path for run in runs if run.track in tracks]), fresh, out)
+        return draw_touched(self.store, fresh, out)
 
     def _report(self, records: Sequence[Record], page: Path) -> None:
         """The table, what went wrong, and where everything is."""

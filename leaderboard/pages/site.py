@@ -16,6 +16,7 @@ from typing import Any
 import jinja2
 from markupsafe import Markup, escape
 
+from bench.leaderboard.board.board import TrackSummary
 from bench.leaderboard.pages.blocks import Block, Fold, Link, Plot, ReportPlan
 from bench.leaderboard.pages.collect import Material, gather
 from bench.leaderboard.pages.folder import GENERATOR, PageFolder
@@ -107,37 +108,37 @@ def draw_all(
     return index, material
 
 
-def write_tracks(records: Iterable[Record], fresh: Iterable[Record], out: Path) -> Path:
-    """Draws again what a few new runs of a large store change: their own pages and those of their tracks.
-
-    The overview and the pages of methods and claims stay as they are until `write_leaderboard` draws them.
+def write_tracks(
+    tracks: Iterable[TrackSummary],
+    verdicts: Sequence[ClaimVerdict],
+    records: Mapping[str, Record],
+    rewards: Mapping[str, Sequence[float]],
+    out: Path,
+) -> Path:
+    """Writes the pages of some tracks alone; the overview and the other pages stay as `write_leaderboard` left them.
 
     Args:
-        records: all of the tracks that are drawn.
-        fresh: the new runs.
+        tracks: what is drawn.
+        verdicts: of the claims on these tracks.
+        records: by run id; they may be without their curves.
+        rewards: by run id, what searches were rewarded with.
         out: the folder.
 
     Returns:
-        The path of the page to look at first.
+        The path of the last page, or of the overview where there is none.
 
     Raises:
         StoreError: `out` cannot be written.
     """
-    claimed = {claim.track.name for claim in map(load_claim, claim_names()) if claim.own_runs}
-    folder, pages, by_id = PageFolder(out), _Pages(), {record.run_id: record for record in records}
-    last = out / INDEX
+    folder, pages, last = PageFolder(out), _Pages(), out / INDEX
     for name in _STATIC:
         folder.write(name, _template_text(name))
     if not (out / "plotly.min.js").is_file():
         from plotly.offline import get_plotlyjs
 
         folder.write("plotly.min.js", get_plotlyjs())
-    for record in fresh:
-        folder.write(run_page(record.run_id), pages.run(record, has_track_page=record.track not in claimed))
-        last = out / run_page(record.run_id)
-    material = gather([], by_id, ()) if by_id else None
-    for track in material.board.tracks if material else ():
-        folder.write(track_page(track.name), pages.report(track_plan(track, (), by_id)))
+    for track in tracks:
+        folder.write(track_page(track.name), pages.report(track_plan(track, verdicts, records, rewards)))
         last = out / track_page(track.name)
     return last
 

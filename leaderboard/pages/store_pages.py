@@ -9,10 +9,12 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
+from bench.leaderboard.board.summary import summarise
 from bench.leaderboard.pages.drawn import DrawnPages
 from bench.leaderboard.pages.folder import PageFolder
 from bench.leaderboard.pages.links import run_page
-from bench.leaderboard.pages.site import RunPages, write_leaderboard
+from bench.leaderboard.pages.site import RunPages, write_leaderboard, write_tracks
+from bench.leaderboard.verdicts.verdicts import verdicts
 from bench.records.evidence import evidence_below
 from bench.records.index import Brief, RecordIndex, is_store
 from bench.records.parts import in_parts
@@ -20,7 +22,7 @@ from bench.records.record import Record
 from bench.records.store import Unreadable, read_paths
 from bench.specs.claim import claim_names, load_claim
 
-__all__ = ["draw_stores"]
+__all__ = ["draw_stores", "draw_touched"]
 
 
 def draw_stores(roots: Sequence[Path], out: Path, tracks: Sequence[str] = ()) -> tuple[Path, int, int]:
@@ -65,6 +67,36 @@ def draw_stores(roots: Sequence[Path], out: Path, tracks: Sequence[str] = ()) ->
     page = write_leaderboard(records, unreadable, out, evidence, rewards)
     drawn.save()
     return page, len(by_id), len(unreadable)
+
+
+def draw_touched(root: Path, fresh: Sequence[Record], out: Path) -> Path:
+    """Draws again what new runs of a large store change: their own pages and those of their tracks.
+
+    The overview and the pages of methods and claims stay as they are until `draw_stores` draws them.
+
+    Args:
+        root: the store.
+        fresh: the new runs.
+        out: folder of the pages.
+
+    Returns:
+        The path of the page to look at first.
+
+    Raises:
+        StoreError: `out` cannot be written.
+    """
+    claims = [load_claim(name) for name in claim_names()]
+    claimed = frozenset(claim.track.name for claim in claims if claim.own_runs)
+    draw = _DrawRun(out, claimed)
+    for record in fresh:
+        draw(record, "")
+    touched = {record.track for record in fresh} - claimed
+    own = [claim for claim in claims if claim.base in touched]
+    briefs = RecordIndex(root, is_store(root)).briefs(touched | {claim.track.name for claim in own}) if touched else []
+    by_id = {brief.record.run_id: brief.record for brief in briefs}
+    rewards = {brief.record.run_id: brief.rewards for brief in briefs}
+    board = summarise([each for each in by_id.values() if each.track in touched], (), evidence_below(root))
+    return write_tracks(board.tracks, verdicts(own, by_id.values()), by_id, rewards, out)
 
 
 def _page(brief: Brief) -> tuple[str, str]:

@@ -25,9 +25,9 @@ from bench.training.trainer import Trainer
 pytestmark = pytest.mark.xdist_group("streamed run")  # one worker: the whole run is made once
 
 TRACK = """
-summary = "A few generated images in folders, on ResNet-20."
+summary = "A few generated images in folders, on ResNet-8."
 dataset = "tiny-folders"
-network = "resnet20"
+network = "resnet8"
 ranked = false
 floor = 0.0
 tolerance = 0.05
@@ -121,7 +121,7 @@ def test_a_run_over_a_folder_does_not_depend_on_the_number_of_threads(go: Go) ->
     assert record.dense is not None and record.dense.top1_val > 0.5  # of three classes: it is the images that it saw
 
 
-@pytest.mark.parametrize("step", [9, 19])
+@pytest.mark.parametrize("step", [9, pytest.param(19, marks=pytest.mark.slow)])
 def test_a_run_killed_within_an_epoch_goes_on_to_the_same_bits(
     go: Go, monkeypatch: pytest.MonkeyPatch, step: int
 ) -> None:

@@ -182,6 +182,7 @@ def test_grasp_keeps_what_the_gradient_needs(make_trial: Make) -> None:
     assert kept[masks[name]].min() >= kept[~masks[name]].max() - 1e-7 * math.fabs(float(kept.abs().max()))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["imp", "grasp", "synflow"])
 def test_a_run_meets_its_size_with_biases_counted(run: Callable[..., Record], method: str) -> None:
     record = run(method, "params=0.1", settings=("rounds=10",) if method == "synflow" else ())

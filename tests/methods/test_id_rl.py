@@ -413,6 +413,7 @@ def test_a_run_starts_untrained_and_trains_itself_to_the_end(run: Callable[..., 
     assert record.search is not None and record.search.episodes == 3
 
 
+@pytest.mark.slow
 def test_the_agent_decides_alone_at_auto(run: Callable[..., Record]) -> None:
     record = run("id-rl", "auto", settings=("decisions=3",))
     assert record.status == "ok", record.error
@@ -421,8 +422,15 @@ def test_the_agent_decides_alone_at_auto(run: Callable[..., Record]) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("settings", "only"),
-    [((), None), (("agent=pretrained", "decisions=3"), ("resume", "budget in epochs", "guard", "plain network"))],
-    ids=["online", "pretrained"],
+    [
+        (("decisions=3",), ("targets", "budget in epochs", "guard", "residual block")),
+        (("agent=pretrained", "decisions=3"), ("resume", "guard")),
+        pytest.param((), None, marks=pytest.mark.nightly),
+        pytest.param(
+            ("agent=pretrained", "decisions=3"), ("budget in epochs", "plain network"), marks=pytest.mark.nightly
+        ),
+    ],
+    ids=["online", "pretrained", "online, whole", "pretrained, whole"],
 )
 def test_it_keeps_to_the_contract(settings: tuple[str, ...], only: tuple[str, ...] | None) -> None:
     results = check_class(IDRL, settings, only=only)

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from bench.leaderboard.pages.links import run_page
+from bench.leaderboard.pages.links import INDEX, run_page, track_page
 from bench.leaderboard.pages.site import RunPages, write_leaderboard
-from bench.leaderboard.pages.store_pages import draw_stores
+from bench.leaderboard.pages.store_pages import draw_stores, draw_touched
 from bench.records.record import Record
 from bench.records.store import Store, read_records
 
@@ -104,3 +104,32 @@ def test_the_run_of_the_last_store_counts_and_a_folder_that_is_no_store_is_only_
     assert not (other.root / ".index").exists()
     draw_stores([store.root, other.root], out)
     assert "another" in (out / run_page(run_id)).read_text()
+
+
+def test_new_runs_of_a_large_store_draw_their_pages_and_their_tracks(
+    store: Store, tmp_path: Path, drawn: list[str], whole_record: Record
+) -> None:
+    out = tmp_path / "page"
+    draw_stores([store.root], out)
+    overview = (out / INDEX).read_text()
+    new = whole_record.model_copy(update={"run_id": "l1-smoke-macs0.5-s5-0123456789ab", "seed": 5})
+    store.write(new)
+    drawn.clear()
+    assert draw_touched(store.root, [new], out) == out / track_page("smoke")
+    assert drawn == ["l1-smoke-macs0.5-s5"]
+    assert (out / INDEX).read_text() == overview
+    touched = pages(out)
+    draw_stores([store.root], out)
+    assert (out / INDEX).read_text() != overview
+    for name in (track_page("smoke"), run_page(new.run_id)):
+        assert pages(out)[name] == touched[name]
+
+
+def test_a_large_store_without_new_runs_keeps_its_pages(store: Store, tmp_path: Path, drawn: list[str]) -> None:
+    out = tmp_path / "page"
+    draw_stores([store.root], out)
+    before = pages(out)
+    drawn.clear()
+    assert draw_touched(store.root, [], out) == out / INDEX
+    assert drawn == []
+    assert pages(out) == before
