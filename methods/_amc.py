@@ -6,6 +6,7 @@ masks in place, with BatchNorm statistics collected anew on the same images for 
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Literal
 
 from pydantic import Field
@@ -25,20 +26,15 @@ class SearchConfig(rl.DDPGSettings):
     episodes: int = Field(400, ge=1, description="walks at most: the budget may allow fewer")
     images: int = Field(1000, ge=1, description="images a reward, at most: all of the validation images if more")
     recalibration: int = Field(1024, ge=32, description="images of BatchNorm's fresh statistics a reward, at most")
-    room: int = Field(
-        200, ge=1, description="walks to make room for: rewards take fewer images where budgets are small"
-    )
+    room: int = Field(200, ge=1, description="walks to make room for, by fewer images a reward")
     agent: Literal["ddpg", "uniform"] = Field("ddpg", description="uniform: actions by lot, what an agent must beat")
 
 
 class AMCConfig(SearchConfig, EntropySettings):
     """Settings of AMC's walk: shares to keep, bounded so that every walk lands on the target."""
 
-    reward: Literal["accuracy", "entropy"] = Field(
-        "accuracy", description="of a walk: what its masked network is worth"
-    )
+    reward: Literal["accuracy", "entropy"] = Field("accuracy", description="what a masked network is worth")
     lower: float = Field(0.2, gt=0, le=1, description="share of its channels that every group keeps at the least")
-    ranking: Literal["l1", "l2"] = Field("l1", description="norm of a filter: the channels with the smallest go")
 
 
 class WalkSearch(Method):
@@ -63,9 +59,9 @@ class WalkSearch(Method):
             dense = value(None)
         except BudgetSpent:
             return None
-        price = before - ledger.search_left
-        affordable = int(ledger.search_left / price + 1e-9) if price > 0 else config.episodes
-        episodes = min(config.episodes, affordable)
+        price, episodes = before - ledger.search_left, config.episodes
+        if price > 0:
+            episodes = min(episodes, int(ledger.search_left / price + 1e-9))
         if not episodes:
             return None
         trial.log(reward_dense=dense)
@@ -88,13 +84,11 @@ class AMC(WalkSearch):
     def prune(self, trial: Trial) -> None:
         """Lets the agent walk, then removes what the best walk would; the track's fine-tuning follows."""
         # 1. the channels in the order in which they go, whatever the agent says; a target out of reach is refused here
-        norms = {g.name: g.norms(1 if trial.config.ranking == "l1" else 2).detach() for g in trial.surgery.groups}
+        norms = {g.name: g.norms().detach() for g in trial.surgery.groups}
         even = trial.surgery.fit(norms)
         # 2. the agent walks: a share a group, bounded so that every walk lands on the target, one reward at the end
-        best = self.search(
-            trial,
-            lambda reward: rl.PruningEnv(trial, reward, lower=trial.config.lower, ranking=lambda actions: norms),
-        )
+        walk = partial(rl.PruningEnv, trial, lower=trial.config.lower, ranking=lambda actions: norms)
+        best = self.search(trial, walk)
         # 3. the best walk, for good; the same share of every group where the budget allowed none
         trial.surgery.remove(even if best is None else best.keep)
 
@@ -107,16 +101,13 @@ class AMC(WalkSearch):
 
 def reward_images(trial: Trial) -> tuple[int, int]:
     """Images a reward, and for BatchNorm's statistics: fewer than wanted where that makes room for more walks."""
-    config = trial.config
-    wanted = min(config.images, trial.sizes.validation)
-    price = trial.price(1, recalibrate=False)
-    normalised = trial.price(1) > price
-    recalibration = min(config.recalibration, trial.sizes.train)
+    config, price = trial.config, trial.price(1, recalibrate=False)
+    wanted, recalibration = min(config.images, trial.sizes.validation), min(config.recalibration, trial.sizes.train)
     if not price:
         return wanted, recalibration
     affordable = int(trial.ledger.search_left / price / (config.room + 1))
-    if not normalised:
-        return max(1, min(wanted, affordable)), recalibration
-    # a third for the statistics, or what the images leave; below 32 they are noise, and fewer images hardly cheaper
-    recalibration = min(recalibration, max(32, affordable // 3, affordable - wanted))
-    return min(wanted, max(recalibration, affordable - recalibration)), recalibration
+    if trial.price(1) > price:
+        # a third for the statistics, or what the images leave; below 32 they are noise, and fewer hardly cheaper
+        recalibration = min(recalibration, max(32, affordable // 3, affordable - wanted))
+        affordable = max(recalibration, affordable - recalibration)
+    return max(1, min(wanted, affordable)), recalibration

@@ -7,15 +7,15 @@ of pixels that far apart with levels g and g', and H = -sum P ln P: the second-o
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
 import torch
 from pydantic import Field
-from torch import Tensor, nn
+from torch import Tensor
 
-from bench import ChannelGroup, Config, Trial, UsageError, rl
-from bench.methods._maps import map_layer
+from bench import Config, Trial, UsageError, rl
+from bench.methods._maps import map_layer, rows_of
 
 __all__ = ["EntropySettings", "NetworkEntropy", "live_maps", "map_layer", "most_entropy", "spatial_entropy"]
 
@@ -41,21 +41,18 @@ def spatial_entropy(maps: Tensor, levels: int) -> Tensor:
     """Entropy in nats [...] of maps [..., H, W], both sides 2 or more; 0 for a constant map."""
     low, high = maps.amin((-2, -1), keepdim=True), maps.amax((-2, -1), keepdim=True)
     scaled = (maps - low) / torch.where(high > low, high - low, torch.ones_like(high))
-    quantised = (scaled * levels).long().clamp_(max=levels - 1)
-    entropy = (
-        _pair_entropy(quantised[..., :-1, :], quantised[..., 1:, :], levels)
-        + _pair_entropy(quantised[..., :, :-1], quantised[..., :, 1:], levels)
-    ) / 2
-    return entropy.view(maps.shape[:-2])
+    level = (scaled * levels).long().clamp_(max=levels - 1)
+    down = _pair_entropy(level[..., :-1, :], level[..., 1:, :], levels)
+    across = _pair_entropy(level[..., :, :-1], level[..., :, 1:], levels)
+    return ((down + across) / 2).view(maps.shape[:-2])
 
 
 def _pair_entropy(first: Tensor, second: Tensor, levels: int) -> Tensor:
     """Entropy [M] over the pairs of levels of M maps: one histogram for all of them."""
     count = first.shape[-2] * first.shape[-1]
     pairs = (first * levels + second).reshape(-1, count)
-    maps = len(pairs)
-    offset = torch.arange(maps, device=pairs.device)[:, None] * levels**2
-    counts = torch.bincount((pairs + offset).flatten(), minlength=maps * levels**2).view(maps, levels**2)
+    offset = torch.arange(len(pairs), device=pairs.device)[:, None] * levels**2
+    counts = torch.bincount((pairs + offset).flatten(), minlength=len(pairs) * levels**2).view(-1, levels**2)
     return math.log(count) - torch.special.xlogy(counts, counts.float()).sum(1) / count
 
 
@@ -72,37 +69,17 @@ def live_maps(maps: Tensor) -> Tensor:
     """
     size = maps.abs().amax((-2, -1))
     varied = maps.amax((-2, -1)) - maps.amin((-2, -1)) > _FLAT * size
-    if len(maps) == 1:
-        return varied
     moved = (maps - maps[:1]).abs().amax((0, 2, 3)) > _FLAT * size.amax(0)
-    return varied & moved
-
-
-@dataclass(frozen=True)
-class _Maps:
-    """Where a group's channels are seen: the output of `module`, whose channels are in the order of `order`.
-
-    Attributes:
-        macs: that a channel holds, the group's shared out over its layers.
-    """
-
-    module: str
-    group: str
-    order: Tensor
-    macs: float
+    return varied & (moved if len(maps) > 1 else True)
 
 
 class NetworkEntropy:
     """The mean entropy of a network's surviving channels, as a share of the dense network's.
 
     Layer entropy is the mean over the surviving channels on the same training images each time; the network's is the
-    mean over its layers, those that make the channel groups, weighed by the MACs that their surviving channels hold. In
-    a plain mean (`weigh=plain`) a layer counts as much with two channels as with all, so that an agent narrows layers
-    to their two emptiest channels at no cost.
-
-    A channel that carries no signal (`live_maps`) has maps without entropy, so that minimising would reward an agent
-    for destroying the network. With `guard_dead` such maps are left out of a channel's mean, and a channel that has no
-    others counts with the most entropy that a map can have: no channel is worth less for carrying a signal.
+    mean over the layers that make the channel groups, weighed by the MACs of their surviving channels (`weigh`). Maps
+    without a signal (`live_maps`) are left out of a channel's mean, and a channel that has no others counts with the
+    most entropy that a map can have (`guard_dead`); why: `entropy-rl`.
 
     Args:
         trial: whose network is probed; its config has `EntropySettings`.
@@ -112,10 +89,13 @@ class NetworkEntropy:
 
     def __init__(self, trial: Trial, images: int, recalibration: int) -> None:
         self._trial, self._images, self._recalibration = trial, images, recalibration
-        self._config: EntropySettings = trial.config
-        self._maps = [_maps(trial.network, group, layer, self._config) for group in trial.surgery.groups
-                      for layer in group.layers]  # fmt: skip
-        self._dense = 0.0
+        self._config, self._dense = trial.config, 0.0
+        active = self._config.maps == "activation"
+        self._layers = [
+            (map_layer(trial.network, layer) if active else layer, group, rows_of(group, layer))
+            for group in trial.surgery.groups
+            for layer in group.layers
+        ]
 
     def reward(self, walk: rl.Walk | None) -> float:
         """-H / H of the dense network: -1 for as much. None asks for the dense network, which comes first.
@@ -131,50 +111,35 @@ class NetworkEntropy:
 
     def _measured(self, walk: rl.Walk | None) -> float:
         """Mean over layers of the mean over their surviving channels, in nats."""
-        levels, smallest = self._config.levels, self._config.smallest
-        channels = {
-            each.module: (each.order if walk is None else each.order[walk.keep[each.group].cpu()]).flatten()
-            for each in self._maps
-        }
+        config, channels, weights = self._config, dict[str, Tensor](), dict[str, float]()
+        for module, group, rows in self._layers:
+            kept = rows if walk is None else rows[walk.keep[group.name].cpu()]
+            macs = len(kept) * max(group.macs_per_channel, 1) / len(group.layers)
+            channels[module], weights[module] = kept.flatten(), macs if config.weigh == "macs" else 1.0
 
         def reduce(seen: Mapping[str, Tensor]) -> dict[str, Tensor]:
             values: dict[str, Tensor] = {}
             for name, maps in seen.items():
-                if maps.dim() != 4 or min(maps.shape[-2:]) < smallest:
-                    continue
-                maps = maps.index_select(1, channels[name].to(maps.device)).float()
-                live = live_maps(maps)
-                entropy = spatial_entropy(maps, levels)
-                values[f"{name} entropy"] = torch.where(
-                    live, entropy, 0.0 if self._config.guard_dead else entropy
-                ).mean(0)
-                values[f"{name} live"] = live.float().mean(0)
-                values[f"{name} most"] = torch.tensor(most_entropy(maps.shape[-2], maps.shape[-1], levels))
+                if maps.dim() == 4 and min(maps.shape[-2:]) >= config.smallest:
+                    maps = maps.index_select(1, channels[name].to(maps.device)).float()
+                    live = live_maps(maps)
+                    entropy = spatial_entropy(maps, config.levels) * (live if config.guard_dead else 1)
+                    most = torch.full_like(entropy, most_entropy(maps.shape[-2], maps.shape[-1], config.levels))
+                    values[name] = torch.stack([entropy, live, most]).mean(1)
             return values
 
         found = self._trial.probe(reduce, images=self._images, at=tuple(channels), recalibrate=self._recalibration)
-        layers = {
-            name: self._layer_entropy(found[f"{name} entropy"], found[f"{name} live"], found[f"{name} most"])
-            for name in channels
-            if f"{name} live" in found
-        }
-        if not layers:
+        if not found:
             raise UsageError(
-                f"no layer has maps of {smallest}x{smallest} or more, so there is no entropy to reward. "
+                f"no layer has maps of {config.smallest}x{config.smallest} or more, so there is no entropy to reward. "
                 "Use reward=accuracy, or a smaller value of smallest."
             )
-        macs = {each.module: len(channels[each.module]) * each.macs for each in self._maps}
-        weights = {name: macs[name] if self._config.weigh == "macs" else 1.0 for name in layers}
-        return sum(weights[name] * entropy for name, entropy in layers.items()) / sum(weights.values())
+        entropies = [self._layer_entropy(values) for values in found.values()]
+        return float(np.average(entropies, weights=[weights[name] for name in found]))
 
-    def _layer_entropy(self, entropy: Tensor, live: Tensor, most: Tensor) -> float:
-        """The mean over a layer's channels; `entropy` and `live` are means over the images [channels]."""
+    def _layer_entropy(self, values: Tensor) -> float:
+        """The mean over a layer's channels, from their entropy, share of live maps and most entropy [3, channels]."""
+        entropy, live, most = values.double()
         if self._config.guard_dead:
             entropy = torch.where(live > 0, entropy / live.clamp(min=1e-12), most)
-        return float(entropy.double().mean())
-
-
-def _maps(network: nn.Module, group: ChannelGroup, layer: str, config: EntropySettings) -> _Maps:
-    owned = next(each for each in group.slices if each.tensor == f"{layer}.weight" and each.dim == 0)
-    module = map_layer(network, layer) if config.maps == "activation" else layer
-    return _Maps(module, group.name, owned.index, max(group.macs_per_channel, 1) / len(group.layers))
+        return float(entropy.mean())

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from bench import ChannelGroup, Trial
 
-__all__ = ["channel_scores", "map_layer"]
+__all__ = ["channel_scores", "map_layer", "rows_of"]
 
 _ACTIVATIONS = (
     nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.PReLU, nn.ELU, nn.CELU, nn.SELU, nn.SiLU, nn.GELU, nn.Mish, nn.Hardswish,
@@ -56,11 +56,11 @@ def channel_scores(
 
     found = trial.probe(as_maps, images=images, at=tuple(dict.fromkeys(at.values())))
     return {
-        group.name: sum(found[at[layer]][_rows(group, layer)].sum(1) for layer in group.layers)  # type: ignore[misc]
+        group.name: sum(found[at[layer]][rows_of(group, layer)].sum(1) for layer in group.layers)  # type: ignore[misc]
         for group in trial.surgery.groups
     }
 
 
-def _rows(group: ChannelGroup, layer: str) -> Tensor:
+def rows_of(group: ChannelGroup, layer: str) -> Tensor:
     """The layer's outputs [width, entries] that each channel of the group owns."""
     return next(owned.index for owned in group.slices if owned.tensor == f"{layer}.weight" and owned.dim == 0)

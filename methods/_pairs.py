@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from bench import ChannelGroup, Observer
 
-__all__ = ["FilterNorms", "PairPenalty", "Pairing", "links", "nearest_pairs", "ranking_of"]
+__all__ = ["FilterNorms", "PairPenalty", "Pairing", "links", "nearest_pairs"]
 
 
 class FilterNorms(Observer):
@@ -49,10 +49,8 @@ def nearest_pairs(ways: Tensor, squared: bool = False) -> Tensor:
         ways: float [points, layers, width], norms as they went.
         squared: D_ij = sum of squares instead.
     """
-    points = ways.flatten(0, 1).double().T.contiguous()
-    distance = torch.cdist(points, points, p=1.0)
-    if squared:
-        distance = (points[:, None] - points[None]).square().sum(2)
+    points, power = ways.flatten(0, 1).double().T.contiguous(), 2.0 if squared else 1.0
+    distance = torch.cdist(points, points, power, compute_mode="donot_use_mm_for_euclid_dist")
     first, second = torch.triu_indices(len(points), len(points), 1)
     order = torch.argsort(distance[first, second], stable=True)
     return torch.stack([first[order], second[order]], 1)
@@ -64,28 +62,14 @@ def links(pairs: Tensor, importance: Tensor) -> list[tuple[int, int]]:
     That is the less important one of the two filters that stand for the trees. So a filter in several pairs goes once,
     and one of each linked set stays.
     """
-    root = list(range(len(importance)))  # root[i]: the filter that stays for i's tree
-
-    def find(i: int) -> int:
-        while root[i] != i:
-            i = root[i]
-        return i
-
-    found = []
+    root, found = torch.arange(len(importance)), []  # root[i]: the filter that stays for i's tree
     for place, (i, j) in enumerate(pairs.tolist()):
-        a, b = find(i), find(j)
+        a, b = int(root[i]), int(root[j])
         if a != b:
             out, stays = (a, b) if importance[a] < importance[b] else (b, a)
-            root[out] = stays
+            root[root == out] = stays
             found.append((place, out))
     return found
-
-
-def ranking_of(gone: Sequence[int], width: int) -> Tensor:
-    """Scores [width] by the order in which filters go; those that never do are highest."""
-    ranking = torch.full((width,), float(width))
-    ranking[torch.tensor(gone, dtype=torch.long)] = torch.arange(len(gone), dtype=torch.float)
-    return ranking
 
 
 @dataclass(frozen=True)

@@ -23,21 +23,29 @@ class CHIPConfig(Config):
 def independence(maps: Tensor) -> Tensor:
     """Channel independence [C], the mean over images of maps [N, C, H, W] (Sui et al., equation 3).
 
-    It is the nuclear norm of an image's maps [C, H W] less that of the maps without the channel. Both come from the
-    eigenvalues of the maps' products A A' [C, C]: a channel that is zero takes its row and column away.
+    It is the nuclear norm of an image's maps A [C, H W] less that of the maps without the channel. Both come from the
+    eigenvalues of A A' [C, C], where a channel that is zero takes its row and column away, or from those of
+    A' A [H W, H W], the same but for zeros, where that is smaller.
     """
     flat = maps.flatten(2).double()
-    products = flat @ flat.mT
-    channels = products.shape[1]
+    channels, places = flat.shape[1:]
+    by_channel = channels <= places
+    products = flat @ flat.mT if by_channel else flat.mT @ flat
+    whole = _nuclear(products)
     scores = []
     for channel in range(channels):
-        others = [index for index in range(channels) if index != channel]
-        scores.append(_nuclear(products) - _nuclear(products[:, others][:, :, others]))
+        if by_channel:
+            others = [index for index in range(channels) if index != channel]
+            without = products[:, others][:, :, others]
+        else:
+            row = flat[:, channel]
+            without = products - row[:, :, None] * row[:, None, :]
+        scores.append(whole - _nuclear(without))
     return torch.stack(scores, 1).mean(0)
 
 
 def _nuclear(products: Tensor) -> Tensor:
-    """Nuclear norms [N] of matrices A whose products A A' [N, C, C] are given."""
+    """Nuclear norms [N] of matrices A whose products A A' (or A' A) [N, K, K] are given."""
     return torch.linalg.eigvalsh(products).clamp(min=0).sqrt().sum(-1)
 
 

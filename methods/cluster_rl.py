@@ -15,12 +15,10 @@ class ClusterRLConfig(SearchConfig):
     """Settings of `cluster-rl`."""
 
     keep_one: bool = Field(False, description="true: of each cluster only the filter nearest to its centre stays")
-    normalise: bool = Field(False, description="true: filters are compared by direction (cosine)")
     grid: int = Field(20, ge=2, description="clusters are multiples of this part of a group's filters")
     order: Literal["clusters", "l1"] = Field(
         "clusters", description="l1: the same walks, but the filters of smallest norm go: what the criterion adds"
     )
-    starts: int = Field(10, ge=1, description="starts of k-means, the best of which counts")
 
 
 class ClusterRL(WalkSearch):
@@ -40,7 +38,7 @@ class ClusterRL(WalkSearch):
     that clusterings are few enough to be kept and the same action always gives the same reward (`grid`). Deviations:
     filters are clustered by all their weights while the search lasts, although removals before them take some of these;
     layers that a residual add ties are clustered together. Settings: `keep_one` for the other reading of the abstract
-    (a cluster keeps one filter), `normalise` for directions, `agent=uniform` for a random search,
+    (a cluster keeps one filter), `agent=uniform` for a random search,
     `order=l1` for the same walks with AMC's criterion.
     """
 
@@ -62,15 +60,11 @@ class ClusterRL(WalkSearch):
 class Clusters:
     """All groups of a network with their clusterings, and what a walk's shares of clusters remove."""
 
-    def __init__(self, trial: Trial) -> None:
-        config: ClusterRLConfig = trial.config
+    def __init__(self, trial: Trial[ClusterRLConfig]) -> None:
+        config = trial.config
         self._trial, self.groups = trial, trial.surgery.groups
-        self._norms, self._filters = {}, {}
-        for group in self.groups:
-            points, self._norms[group.name] = filter_points(group, config.normalise)
-            self._filters[group.name] = FilterClusters(
-                points, self._norms[group.name], keep_one=config.keep_one, starts=config.starts, grid=config.grid
-            )
+        how = (config.keep_one, config.grid)
+        self._filters = {group.name: FilterClusters(*filter_points(group), *how) for group in self.groups}
 
     def environment(self, reward: Callable[[rl.Walk], float]) -> rl.PruningEnv:
         """Walks whose actions are shares of clusters, and which land on the target by repeated passes."""
@@ -86,26 +80,25 @@ class Clusters:
 
     def land(self, actions: Mapping[str, float]) -> Keep:
         """The channels that stay when passes are repeated until the target is met, the last one in part."""
-        surgery, ratio = self._trial.surgery, self._trial.target.ratio
-        assert ratio is not None
-        passes = [self._filters[group.name].passes(actions[group.name]) for group in self.groups]
+        surgery, ratio = self._trial.surgery, self._trial.target.ratio or 0.0
+        filters = [self._filters[group.name] for group in self.groups]
+        passes = [each.passes(actions[group.name]) for each, group in zip(filters, self.groups, strict=True)]
         order: list[list[int]] = [[] for _ in passes]
         widths = full = np.array([group.width for group in self.groups])
         while surgery.ratios_at(widths[None])[0] > ratio:
             gone = [next(each, ()) for each in passes]
-            for indices, removed in zip(order, gone, strict=True):
-                indices += removed
             counts = np.array([len(removed) for removed in gone])
             if not counts.any():
                 break
+            for indices, removed in zip(order, gone, strict=True):
+                indices += removed
             # all parts of this pass, from none of it to the whole: the one that comes nearest
             parts = widths - np.rint(np.linspace(0, 1, counts.max() + 1)[:, None] * counts).astype(int)
             ratios = surgery.ratios_at(parts)
             widths = parts[np.abs(ratios - ratio).argmin()]
             if ratios[-1] <= ratio:
                 break
-        names = [group.name for group in self.groups]
-        if self._trial.config.order == "l1":
-            order = [[] for _ in passes]
-        scores = {name: removal_order(gone, self._norms[name]) for name, gone in zip(names, order, strict=True)}
-        return surgery.fit(scores, ratios=dict(zip(names, (widths / full).tolist(), strict=True)))
+        names, by_norm = [group.name for group in self.groups], self._trial.config.order == "l1"
+        found = [removal_order([] if by_norm else gone, each.norms) for each, gone in zip(filters, order, strict=True)]
+        shares = dict(zip(names, (widths / full).tolist(), strict=True))
+        return surgery.fit(dict(zip(names, found, strict=True)), shares)

@@ -10,9 +10,7 @@ from bench.methods._amc import AMC, AMCConfig
 class EntropyRLConfig(AMCConfig):
     """Settings of `entropy-rl`: those of `accuracy-rl`, with another reward."""
 
-    reward: Literal["accuracy", "entropy"] = Field(
-        "entropy", description="accuracy: the paper's comparison, accuracy-rl"
-    )
+    reward: Literal["accuracy", "entropy"] = Field("entropy", description="accuracy: the paper's comparison")
 
 
 class EntropyRL(AMC):

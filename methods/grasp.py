@@ -7,11 +7,15 @@ from torch.nn import functional
 
 from bench import Config, Method, Trial
 
+_COST = 12  # of an image, in forward passes: 3 for the gradient, 9 for the Hessian's product with it
+
 
 class GraSPConfig(Config):
     """Settings of `grasp`."""
 
-    images_per_class: int = Field(10, ge=1, description="training images, by class on average; the authors' 10")
+    images_per_class: int = Field(
+        10, ge=1, description="training images, by class on average, at most; the authors' 10"
+    )
     temperature: float = Field(200.0, gt=0, description="what the outputs are divided by; the authors' 200")
 
 
@@ -21,9 +25,9 @@ class GraSP(Method):
     Source: Wang, Zhang, Grosse, "Picking Winning Tickets Before Training by Preserving Gradient Flow", ICLR 2020,
     equation 8: the score of removing w is -w (H g), and the weights with the highest scores go.
 
-    The images are the first of the training split, whose order is mixed by class, instead of the same number of each.
-    BatchNorm normalises by the batch, as in training. Biases, which the authors leave alone, are kept; they count in
-    the size.
+    Deviations: the images are the first of the training split, whose order is mixed by class, instead of the same
+    number of each, and fewer where the search's share does not pay for them. BatchNorm normalises by the batch, as in
+    training. Biases, which the authors leave alone, are kept; they count in the size.
     """
 
     name = "grasp"
@@ -34,7 +38,9 @@ class GraSP(Method):
 
     def prune(self, trial: Trial[GraSPConfig]) -> None:
         """Takes the gradient, then the Hessian's product with it; the whole budget then goes to training."""
-        images = trial.config.images_per_class * trial.classes
+        images = min(trial.config.images_per_class * trial.classes, trial.sizes.train)
+        while images > 1 and not trial.affordable(_COST * images, recalibrate=False):
+            images //= 2
         temperature = trial.config.temperature
 
         def loss(_network: nn.Module, outputs: Tensor, labels: Tensor) -> Tensor:

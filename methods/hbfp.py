@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from itertools import accumulate, pairwise
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -11,7 +11,10 @@ from torch import Tensor
 
 from bench import ChannelGroup, Config, History, Method, Trial
 
-from ._pairs import FilterNorms, Pairing, PairPenalty, links, nearest_pairs, ranking_of
+from ._clusters import removal_order
+from ._pairs import FilterNorms, Pairing, PairPenalty, links, nearest_pairs
+
+Widths = Any  # an integer, or an array of them
 
 
 class HBFPConfig(Config):
@@ -28,8 +31,7 @@ class HBFPConfig(Config):
     retrain: float = Field(0.35, ge=0, lt=1, description="share of the pruning budget for retraining between rounds")
     strength: float = Field(1.0, ge=0, description="weight of the regulariser (lambda)")
     history: Literal["whole", "round"] = Field(
-        "whole",
-        description="norms that pairs are chosen by: of all training; of the last round's, as in the paper",
+        "whole", description="norms that pairs are chosen by: of all training; of the last round's, as in the paper"
     )
     groups: Literal["all", "inner"] = Field("all", description="inner: leave channels of residual adds alone")
     max_drop: float = Field(0.01, gt=0, description="target auto: stop when validation falls by more than this")
@@ -78,10 +80,10 @@ class HBFP(Method):
             if optimise is not None:
                 trial.train(share=optimise[0], penalty=pull, schedule=optimise[1])
             # 3. drop one filter of each pair; in the last round, as many as the target asks for
+            keep = {name: each.kept() for name, each in pairings.items()}
             if number == rounds and trial.target.has_size:
-                trial.surgery.remove(trial.surgery.fit({name: each.ranking for name, each in pairings.items()}))
-            else:
-                trial.surgery.remove({name: each.kept() for name, each in pairings.items()})
+                keep = trial.surgery.fit({name: each.ranking for name, each in pairings.items()})
+            trial.surgery.remove(keep)
             # 4. retrain, which also writes on the history; the last round's is the fine-tuning that follows
             if retrain is not None:
                 history = trial.train(share=retrain[0], schedule=retrain[1])
@@ -106,23 +108,24 @@ class HBFP(Method):
         """
         pairs = nearest_pairs(ways)
         linked = links(pairs, importance=ways[-1].sum(0))
-        taken = linked[:count] if config.counted == "filters" else [each for each in linked if each[0] < count]
-        places = [place for place, _ in taken] if config.counted == "filters" else list(range(min(count, len(pairs))))
-        return Pairing(pairs[places], tuple(out for _, out in taken), ranking_of([o for _, o in linked], ways.shape[2]))
+        counted = config.counted == "pairs"
+        taken = [each for each in linked if each[0] < count] if counted else linked[:count]
+        places = list(range(min(count, len(pairs)))) if counted else [place for place, _ in taken]
+        ranking = removal_order([out for _, out in linked], np.arange(ways.shape[2]))
+        return Pairing(pairs[places], tuple(out for _, out in taken), ranking)
 
     def rounds(self, trial: Trial[HBFPConfig]) -> int:
         """Rounds until the target is passed, or none loses anything; as many as leave each retraining five steps."""
         config, target, groups = trial.config, trial.target.ratio, trial.surgery.groups
-        pruned = [group.name in {each.name for each in prunable(trial)} for group in groups]
+        loses = np.array([group in prunable(trial) for group in groups])
         widths = dense = np.array([group.width for group in groups])
         for rounds in range(1, 100):
-            pairs = zip(widths.tolist(), dense.tolist(), pruned, strict=True)
-            gone = np.array([gone_in_round(config, width, was) * loses for width, was, loses in pairs])
+            gone = gone_in_round(config, widths, dense) * loses
             widths = widths - gone
             met = rounds == config.rounds if target is None else trial.surgery.ratios_at(widths[None])[0] <= target
-            long = trial.steps(config.retrain / rounds) >= 5 or not config.retrain  # with a round more
-            long = long and (trial.steps(config.optimise / (rounds + 1)) >= 1 or not config.optimise)
-            if met or not gone.any() or not long:
+            retrained, optimised = trial.steps(config.retrain / rounds), trial.steps(config.optimise / (rounds + 1))
+            short = (config.retrain and retrained < 5) or (config.optimise and optimised < 1)  # with a round more
+            if met or short or not gone.any():
                 break
         return rounds
 
@@ -132,9 +135,10 @@ def prunable(trial: Trial[HBFPConfig]) -> list[ChannelGroup]:
     return [group for group in trial.surgery.groups if trial.config.groups == "all" or len(group.layers) == 1]
 
 
-def gone_in_round(config: HBFPConfig, width: int, dense: int) -> int:
+def gone_in_round(config: HBFPConfig, width: Widths, dense: Widths) -> Widths:
     """M of the filters, rounded down; one stays."""
-    return min(int((width if config.share_of == "present" else dense) * config.pairs + 1e-9), width - 1)
+    share = np.multiply(width if config.share_of == "present" else dense, config.pairs)
+    return np.minimum(np.floor(share + 1e-9).astype(int), np.subtract(width, 1))
 
 
 Part = tuple[float, tuple[float, float]]

@@ -2,10 +2,12 @@
 
 from typing import Literal
 
+import numpy as np
 from pydantic import Field
 from torch import Tensor
 
-from bench.methods._pairs import Pairing, links, nearest_pairs, ranking_of
+from bench.methods._clusters import removal_order
+from bench.methods._pairs import Pairing, links, nearest_pairs
 from bench.methods.hbfp import HBFP, HBFPConfig
 
 
@@ -45,4 +47,4 @@ class HBFPReleased(HBFP):
             dropped += [first for first in pairs[:count, 0].tolist() if first not in dropped]
         dropped = list(dict.fromkeys(dropped))[: width - 1]
         order = [*dropped, *(out for _, out in linked if out not in dropped)]
-        return Pairing(pairs[:count], tuple(dropped), ranking_of(order, width))
+        return Pairing(pairs[:count], tuple(dropped), removal_order(order, np.arange(width)))

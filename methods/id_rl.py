@@ -1,6 +1,8 @@
 """`id-rl`: prunes while it trains, by an agent that is told the intrinsic dimension of the data (Hadi and Won)."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -13,7 +15,6 @@ from bench import BudgetSpent, ChannelGroup, Config, Images, Method, Trial, rl
 from ._dimension import levina_bickel, neighbour_distances, two_nn
 from ._maps import channel_scores
 
-_RANKINGS = ("l1", "attention")
 _POWER = 2.0  # of the activations in an attention map (Zagoruyko and Komodakis 2017)
 _TRAINED = 0.8  # of a practice's budget; looks, also the one at its end, are paid from the rest
 _DIMENSION = 50.0  # what dimensions are divided by: above those of image sets (Pope et al. 2021: ImageNet 26 to 43)
@@ -24,9 +25,7 @@ class IDRLConfig(Config):
     """Settings of `id-rl`."""
 
     agent: Literal["online", "pretrained", "uniform"] = Field(
-        "online",
-        description="online: learns within the run; pretrained: first on subsets of the classes, charged; "
-        "uniform: actions by lot, what an agent must beat",
+        "online", description="pretrained: learns on subsets of the classes first, charged; uniform: actions by lot"
     )
     fractions: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = Field(
         (0.05, 0.1, 0.2), min_length=1, description="shares of a layer's filters that may go at once, beside none"
@@ -41,9 +40,7 @@ class IDRLConfig(Config):
     strength: float = Field(1.0, ge=0, description="weight of the removed share in the reward (beta)")
     tolerance: float = Field(0.02, ge=0, description="accuracy that may be lost against the reference (tau)")
     reference: Literal["before", "unpruned"] = Field(
-        "before",
-        description="what a sweep is compared with. before: itself, the accuracy before and right after it; "
-        "unpruned: a training without pruning, at the same point of it",
+        "before", description="what a sweep is compared with: the accuracy before it; a training without pruning"
     )
     gamma: float = Field(0.9, ge=0, le=1, description="discount from one layer's decision to the next")
     epsilon: float = Field(0.05, ge=0, le=1, description="share of random actions in the end; 1 at first")
@@ -104,105 +101,82 @@ class IDRL(Method):
         trial.log(dimension=dimension, dimension_two_nn=two_nn(distances))
         seen = subset_dimensions(images, config) if config.agent == "pretrained" else {}
         subsets = [classes for classes in config.subsets if classes in seen]
+        trainings = 1 + len(subsets)
         # 2. practice on subsets of the classes
         for classes in subsets:
             with trial.practice(config.practice / len(subsets), classes) as practice:
-                self.train(practice, agents, seen[classes], _TRAINED, 1 + len(subsets))
-        # 3. the run itself
+                self.train(practice, agents, trainings, Sweeps(practice, seen[classes], _TRAINED))
+        # 3. the run itself, whose last part takes all that is left
         part = 1 - config.practice if subsets else 1.0
-        self.train(trial, agents, seen.get(trial.classes, dimension), part, 1 + len(subsets), to_the_end=True)
+        self.train(trial, agents, trainings, Sweeps(trial, seen.get(trial.classes, dimension), part, to_the_end=True))
 
-    def train(
-        self,
-        trial: Trial[IDRLConfig],
-        agents: list[Any],
-        dimension: float,
-        part: float,
-        runs: int,
-        to_the_end: bool = False,
-    ) -> None:
-        """One training with sweeps in it, after one without where that is the reference; makes the agent, if need be.
+    def train(self, trial: Trial[IDRLConfig], agents: list[Any], trainings: int, sweeps: "Sweeps") -> None:
+        """One training with sweeps in it; the agent is the one that has practised, if there is one.
 
         Args:
             trial: the run's, or a practice's.
             agents: the agent that has practised; empty before.
-            dimension: of the training images.
-            part: share of the method's part of the budget to spend.
-            runs: trainings in all, over which random actions become fewer.
-            to_the_end: its last part takes all that is left, and nobody looks at its end.
+            trainings: how many there are in all, over which random actions become fewer.
+            sweeps: the training.
         """
-        config, reference = trial.config, list[float]()
-        beside = config.unpruned if config.reference == "unpruned" else 0.0
-        points = sweep_points(trial, part * (1 - beside), min(part * (1 - beside), part * (beside * _TRAINED or 1)))
-        if beside:
-            with trial.practice(beside * part) as unpruned:
-                reference = Sweeps(unpruned, dimension, _TRAINED, points).accuracies()
-        sweeps = Sweeps(trial, dimension, part * (1 - beside), points, reference, to_the_end)
-        exploring = round(config.explore * config.decisions * runs)
-        explored = 0 if config.agent == "uniform" else exploring - config.decisions * (runs - 1)
+        config, uniform = trial.config, trial.config.agent == "uniform"
+        exploring = round(config.explore * config.decisions * trainings)
 
         def make(env: "rl.PruningEnv", seed: int) -> "rl.Agent":
-            if config.agent == "uniform":
-                return rl.UniformAgent(env, seed)
             if not agents:
-                settings = {"gamma": config.gamma, "epsilon": config.epsilon}
-                agents.append(rl.dqn(env, seed, exploring=exploring, updates=config.updates, **settings))
-            agents[0].set_env(env)
+                settings = (config.gamma, config.epsilon, exploring, config.updates)
+                agents.append(rl.UniformAgent(env, seed) if uniform else rl.dqn(env, seed, *settings))
+            elif not uniform:
+                agents[0].set_env(env)
             return agents[0]
 
-        sweeps.train(0)
-        sweeps.look()
-        rl.learn(sweeps.env, make, len(points), trial.rng, explored)
+        sweeps.begin()
+        explored = 0 if uniform else exploring - config.decisions * (trainings - 1)
+        rl.learn(sweeps.env, make, len(sweeps.points), trial.rng, explored)
         if len(found := [reward for _, reward in sweeps.env.walks]) > 2:
             trial.log(**{"search/rank_correlation": spearmanr(found, sweeps.judged[: len(found)]).statistic})
 
 
+@dataclass(eq=False)
 class Sweeps:
     """One training of an `id-rl` run with its sweeps: walks whose rewards remove filters and let the training go on.
 
-    Args:
+    Attributes:
         trial: whose network is trained.
         dimension: intrinsic dimension of the training images.
-        part: share of the method's part of the budget to train for.
-        points: shares of the training at which sweeps are made.
-        reference: accuracies that sweeps are compared with (`unpruned`).
+        part: share of the method's part of the budget for it, and for one without pruning where that is the reference.
         to_the_end: the last part of the training takes all that is left, and nobody looks at its end.
-
-    Attributes:
+        points: shares of the training at which sweeps are made; none for those of the settings.
         env: a walk is a sweep.
         judged: the accuracy that each sweep was judged by.
     """
 
-    def __init__(
-        self,
-        trial: Trial[IDRLConfig],
-        dimension: float,
-        part: float,
-        points: Sequence[float],
-        reference: Sequence[float] = (),
-        to_the_end: bool = False,
-    ) -> None:
-        self.trial, self.config, self.part, self.points = trial, trial.config, part, points
-        self.dimension, self.reference, self.to_the_end = dimension, reference, to_the_end
-        self.dense = filters(trial.surgery.groups)
-        self.parts, self.done, self.accuracy, self.change = [0.0, *points, 1.0], 0, 0.0, 0.0
-        self.judged: list[float] = []
+    trial: Trial[IDRLConfig]
+    dimension: float
+    part: float
+    to_the_end: bool = False
+    points: Sequence[float] = ()
+
+    def __post_init__(self) -> None:
+        trial, config = self.trial, self.trial.config
+        self.config, self.done, self.accuracy, self.change = config, 0, 0.0, 0.0
+        self.judged, self.reference, self.dense = list[float](), list[float](), filters(trial.surgery.groups)
+        if not self.points:
+            beside = config.unpruned * self.part if config.reference == "unpruned" else 0.0
+            self.part -= beside
+            self.points = sweep_points(trial, self.part, min(self.part, beside * _TRAINED or 1.0))
+            if beside:
+                with trial.practice(beside) as unpruned:
+                    self.reference = Sweeps(unpruned, self.dimension, _TRAINED, points=self.points).accuracies()
+        self.parts = [0.0, *self.points, 1.0]
         self.images = trial.sizes.validation  # four times a sweep at most: judged, recalibrated, looked at, probed
-        while self.images > 1 and not trial.affordable(self.images, 4 * len(points) + 1, recalibrate=False):
+        while self.images > 1 and not trial.affordable(self.images, 4 * len(self.points) + 1, recalibrate=False):
             self.images //= 2
-        fractions = sorted(self.config.fractions)
         # removing nothing needs no ranking
-        self.actions = [("l1", 0.0), *((ranking, each) for ranking in _RANKINGS for each in fractions)]
-        self.env = rl.PruningEnv(
-            trial,
-            self.reward,
-            levels=[1 - fraction for _, fraction in self.actions],
-            lower=_REACH,
-            bounded=trial.target.has_size,
-            sizes=self.sizes,
-            ranking=self.ranking,
-            extra=self.state,
-        )
+        self.actions = [("l1", 0.0), *product(("l1", "attention"), sorted(config.fractions))]
+        levels, sized = [1 - fraction for _, fraction in self.actions], trial.target.has_size
+        bounds: dict[str, Any] = {"lower": _REACH, "bounded": sized, "sizes": self.sizes}
+        self.env = rl.PruningEnv(trial, self.reward, levels=levels, ranking=self.ranking, extra=self.state, **bounds)
 
     def state(self, group: ChannelGroup) -> list[float]:
         """What the agent sees beside the layer: size, accuracy, its change, progress of the training, dimension."""
@@ -244,14 +218,20 @@ class Sweeps:
         removed = 1 - filters(self.trial.surgery.groups) / self.dense
         return reward_of(config, self.judged[-1], before, removed)
 
+    def begin(self) -> None:
+        """The training before the first sweep."""
+        self.train(0)
+        self.look()
+
     def accuracies(self) -> list[float]:
         """The same training without sweeps: the accuracy at the end of each part that follows one."""
+        self.begin()
         seen = []
-        for number in range(len(self.parts) - 1):
+        for number in range(1, len(self.parts) - 1):
             self.train(number)
             self.look()
             seen.append(self.accuracy)
-        return seen[1:]
+        return seen
 
     def train(self, number: int) -> None:
         """The part of the training after so many sweeps, in the learning rate's schedule as in the budget."""
@@ -315,13 +295,12 @@ def sweep_points(trial: Trial[IDRLConfig], part: float, shortest: float) -> list
     config, begin = trial.config, trial.config.warmup
     if trial.ledger.budget.unit == "dense_epochs" and config.first:
         begin = max(begin, config.first / max(part * trial.ledger.pruning, 1e-9))
-    if begin and trial.steps(begin * shortest) < 1:
-        begin = 1.0
-    for count in range(config.decisions, 1, -1):
-        gap = (config.last - begin) / (count - 1)
-        if gap > 0 and trial.steps(gap * shortest) >= 1:
-            return np.linspace(config.last, begin, count)[::-1].tolist()
-    return [config.last]
+    if begin > config.last or (begin and trial.steps(begin * shortest) < 1):
+        begin = config.last
+    count = config.decisions
+    while count > 1 and trial.steps((config.last - begin) / (count - 1) * shortest) < 1:
+        count -= 1
+    return np.linspace(config.last, begin, count)[::-1].tolist()
 
 
 def subset_dimensions(images: Images, config: IDRLConfig) -> dict[int, float]:

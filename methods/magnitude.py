@@ -18,7 +18,7 @@ class MagnitudeConfig(Config):
     gradual: float = Field(0.5, gt=0, lt=1, description="share of the pruning budget over which cuts are spread")
 
 
-def ratio_at(cut: int, cuts: int, final: float) -> float:
+def ratio_at(cut: float, cuts: float, final: float) -> float:
     """Share of the parameters left after `cut` of `cuts` cuts (Zhu and Gupta, equation 1, from a dense network).
 
     There it is the sparsity, s = s_f + (s_i - s_f) (1 - (t - t_0) / (n dt))^3, with s_i = 0.

@@ -1,18 +1,21 @@
 """`olmp`: optimisation based layer-wise magnitude pruning (Li, Qian, Jiang, Lu, Tang)."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor, nn
 
 from bench import Config, Hook, Method, Step, Trial, UsageError
 
-from ._ncs import minimise
+from ._ncs import Points, minimise
+from .magnitude import ratio_at
+
+Masks = dict[str, Tensor]
+Layers = Sequence[int] | None
 
 INFEASIBLE = 1.1
 """Cost of thresholds that break the constraint: more than the whole network."""
@@ -27,30 +30,22 @@ class OLMPConfig(Config):
     adjust: float = Field(0.4, gt=0, lt=1, description="share of the pruning budget for pruning and adjusting")
     searches: int = Field(15, ge=1, description="searches for thresholds while adjusting, evenly spaced")
     evaluations: int = Field(1600, ge=2, description="candidates a search, at most: the budget may allow fewer")
-    arrive: float = Field(
-        0.6, gt=0, le=1, description="share of the searches by which a wanted size is reached; splicing goes on at it"
-    )
-    gradual: bool = Field(
-        True, description="a wanted size is approached along a cubic; false: each search may go down to it at once"
-    )
+    arrive: float = Field(0.6, gt=0, le=1, description="share of the searches by which a wanted size is reached")
+    gradual: bool = Field(True, description="a wanted size is approached along a cubic; false: it may come at once")
     delta: float = Field(0.02, ge=0, description="accuracy that the network as it is pruned now may lose in a search")
     sigma: float = Field(1.0, gt=0, description="standard deviation of the search's first offspring, in r")
     population: int = Field(10, ge=2, description="individuals of the search")
     bounds: tuple[float, ...] = Field(
-        (10.0, 1.5),
-        min_length=1,
-        description="largest r: of all layers; of large layers, and of small ones; or one a layer",
+        (10.0, 1.5), min_length=1, description="largest r: of all layers; of large and of small ones; or one a layer"
     )
     small: float = Field(0.02, ge=0, le=1, description="a layer is small below this share of the parameters")
     gamma: float = Field(2e-4, ge=0, description="linear layers take part in step i with probability 1 / (1 + gamma i)")
     gamma_conv: float = Field(2e-5, ge=0, description="the same for convolutions")
     layers: Literal["all", "active"] = Field(
-        "all", description="active: only layers that take part are searched, as released"
+        "all", description="active: those that take part are searched, as released"
     )
     batch: int = Field(256, ge=0, description="training images of the constraint, at most; 0: the step's, as released")
-    relative: bool = Field(
-        False, description="the search compares costs less the best so far, with a lambda for each, as released"
-    )
+    relative: bool = Field(False, description="costs less the best so far, and a lambda for each, as released")
 
 
 @dataclass(frozen=True)
@@ -76,31 +71,25 @@ class Layer:
 
 
 def reference_layers(network: nn.Module, layers: Mapping[str, Sequence[str]], config: OLMPConfig) -> list[Layer]:
-    """The layers of the reference network, in order.
-
-    Args:
-        network: as it was trained, not pruned.
-        layers: names of their parameters, by layer.
-        config: gamma and bounds.
+    """The layers of the reference network, trained and not pruned, by the names of their parameters, in order.
 
     Raises:
         UsageError: `bounds` has neither one number, nor two, nor one a layer.
     """
-    bounds = config.bounds
+    sizes = [torch.cat([network.get_parameter(each).detach().abs().flatten() for each in p]) for p in layers.values()]
+    bounds, small = config.bounds, config.small * sum(map(len, sizes))
     if len(bounds) <= 2:
-        counts = [sum(network.get_parameter(each).numel() for each in parameters) for parameters in layers.values()]
-        bounds = tuple(bounds[-1] if count < config.small * sum(counts) else bounds[0] for count in counts)
+        bounds = tuple(bounds[-1] if len(each) < small else bounds[0] for each in sizes)
     if len(bounds) != len(layers):
         raise UsageError(
             f"bounds has {len(bounds)} numbers for {len(layers)} layers: {', '.join(layers)}. "
             "Give one, two (large layers, small ones), or one a layer."
         )
     made = []
-    for (name, parameters), bound in zip(layers.items(), bounds, strict=True):
-        sizes = torch.cat([network.get_parameter(each).detach().abs().flatten() for each in parameters])
-        sizes = sizes[sizes > 0].double()
+    for (name, parameters), each, bound in zip(layers.items(), sizes, bounds, strict=True):
+        left = each[each > 0].double()
         gamma = config.gamma if isinstance(network.get_submodule(name), nn.Linear) else config.gamma_conv
-        mean, std = (sizes.mean().item(), sizes.std(correction=0).item()) if len(sizes) else (0.0, 0.0)
+        mean, std = (left.mean().item(), left.std(correction=0).item()) if len(left) else (0.0, 0.0)
         made.append(Layer(tuple(parameters), mean, std, gamma, bound))
     return made
 
@@ -114,36 +103,37 @@ def hysteresis_magnitude(weight: Tensor, mask: Tensor) -> Tensor:
     return weight.detach().abs() * torch.where(mask, 1 / _GOES, 1 / _COMES_BACK)
 
 
+@dataclass
 class Adjusting(Hook):
     """Prunes and splices at every step, and searches thresholds now and then.
 
-    Args:
+    Attributes:
         trial: whose network is masked.
         layers: of its reference network.
         released: as in the released code, the search never accepts an offspring, and a candidate's masks stay in force
             for the next one.
-
-    Attributes:
-        r: [layers] the thresholds' parameters.
+        r: the thresholds' parameters, one a layer.
         scale: common factor on all thresholds; 1 unless a size is wanted.
         searched: searches that were due so far.
     """
 
-    def __init__(self, trial: Trial[OLMPConfig], layers: Sequence[Layer], released: bool = False) -> None:
-        self.trial, self.config, self.layers, self.released = trial, trial.config, layers, released
-        self.r: NDArray[np.float64] = np.full(len(layers), _FIRST)
-        self.scale = 1.0
-        self.searched = 0
-        self.batch, self.searches = self._affordable()
-        self.price = trial.ledger.price(self.batch * trial.surgery.macs)
+    trial: Trial[OLMPConfig]
+    layers: Sequence[Layer]
+    released: bool
+    r: list[float] = field(default_factory=list)
+    scale: float = 1.0
+    searched: int = 0
 
-    def state_dict(self) -> dict[str, Any]:
-        """What the searches found."""
-        return {"r": torch.from_numpy(self.r), "scale": self.scale, "searched": self.searched}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Takes it up again."""
-        self.r, self.scale, self.searched = state["r"].numpy().copy(), state["scale"], state["searched"]
+    def __post_init__(self) -> None:
+        trial, config = self.trial, self.trial.config
+        self.config, self.r = config, [_FIRST] * len(self.layers)
+        # fewer images of the constraint, and fewer searches, rather than a search of few candidates
+        self.batch, self.searches = min(config.batch or trial.batch_size, trial.sizes.train), config.searches
+        while self.batch > 1 and not trial.affordable(self.batch, _FEWEST, recalibrate=False):
+            self.batch //= 2
+        while self.searches > 1 and not trial.affordable(self.batch, _FEWEST * self.searches, recalibrate=False):
+            self.searches -= 1
+        self.price = trial.price(self.batch, recalibrate=False)
 
     def before_step(self, step: Step) -> None:
         """Algorithm 1: masks of the active layers; at times a search, after which all layers follow."""
@@ -158,33 +148,19 @@ class Adjusting(Hook):
             self._rescale()
             step.weights.set(self.masks())
 
-    def masks(self, layers: Sequence[int] | None = None) -> dict[str, Tensor]:
-        """Masks of these layers at the thresholds as they are now; of all, if none are named."""
-        return {name: share > self.scale for name, share in self.shares(layers).items()}
+    def masks(self, layers: Layers = None, before: Masks | None = None) -> Masks:
+        """Masks of these layers (None: of all) at the thresholds as they are now, by those before (None: now)."""
+        return {name: share > self.scale for name, share in self.shares(layers, before).items()}
 
-    def shares(self, layers: Sequence[int] | None = None) -> dict[str, Tensor]:
+    def shares(self, layers: Layers = None, before: Masks | None = None) -> Masks:
         """The hysteresis magnitude of each weight, as a share of its layer's threshold before scaling."""
-        chosen = range(len(self.layers)) if layers is None else layers
-        thresholds = {i: max(self.layers[i].threshold(self.r[i]), 1e-12) for i in chosen}
-        return {name: size / thresholds[i] for i in chosen for name, size in self._magnitudes(i).items()}
-
-    def _magnitudes(self, layer: int) -> dict[str, Tensor]:
-        network, masks = self.trial.network, self.trial.surgery.weights.masks
+        network, masks = self.trial.network, before or self.trial.surgery.weights.masks
         return {
             name: hysteresis_magnitude(network.get_parameter(name), masks[name])
-            for name in self.layers[layer].parameters
+            / max(self.layers[i].threshold(self.r[i]), 1e-12)
+            for i in (range(len(self.layers)) if layers is None else layers)
+            for name in self.layers[i].parameters
         }
-
-    def _affordable(self) -> tuple[int, int]:
-        """Images of the constraint and number of searches: fewer of both rather than a search of few candidates."""
-        trial, config = self.trial, self.config
-        batch = min(config.batch or trial.batch_size, trial.sizes.train)
-        price = trial.ledger.price(trial.surgery.macs)
-        if not price:
-            return batch, config.searches
-        images = int(trial.ledger.search_left / price)
-        batch = max(1, min(batch, images // _FEWEST))
-        return batch, max(1, min(config.searches, images // (batch * _FEWEST)))
 
     def _search(self, step: Step, chosen: Sequence[int]) -> None:
         """Minimises the share of weights left over r of these layers, under the constraint; keeps the best."""
@@ -195,36 +171,35 @@ class Adjusting(Hook):
             count = min(count, int((ledger.search_left - reserve) / self.price + 1e-9) - 1)
         if count < 2 or ledger.search_left <= 0:
             return
-        images, labels = (
-            step.sample(self.batch, self.trial.rng)
-            if config.batch
-            else (step.images[: self.batch], step.labels[: self.batch])
-        )
+        images, labels = step.images[: self.batch], step.labels[: self.batch]
+        if config.batch:
+            images, labels = step.sample(self.batch, self.trial.rng)
+        last = max(reserve - self.price / 2, self.price * (1 - 1e-9), 0.0)  # what is left behind the last candidate
+        before, r, least = weights.masks, list(self.r), self._min_weights()
 
-        def correct() -> int:
+        def right() -> int:
             return int((step.forward(images).argmax(1) == labels).sum())
 
-        before = weights.masks
-        needed = correct() - config.delta * len(labels)
-        sizes = {i: self._magnitudes(i) for i in chosen}
-        least = self._min_weights()
+        def take(point: Sequence[float]) -> None:
+            for i, value in zip(chosen, point, strict=True):
+                self.r[i] = float(value)
 
-        def cost(r: NDArray[np.float64]) -> float | None:
-            if ledger.search_left <= max(reserve - self.price / 2, 0) or ledger.search_left < self.price:
+        needed = right() - config.delta * len(labels)
+
+        def cost(point: Points) -> float | None:
+            if ledger.search_left <= last:
                 return None
-            for i, value in zip(chosen, r, strict=True):
-                threshold = self.scale * self.layers[i].threshold(value)
-                seen = self._magnitudes(i) if self.released else sizes[i]
-                weights.set({name: size > threshold for name, size in seen.items()})
-            right = correct()
-            if right < needed:
+            take(point.tolist())
+            weights.set(self.masks(chosen, None if self.released else before))
+            found = right()
+            if found < needed:
                 return INFEASIBLE
-            errors = (len(labels) - right) / len(labels) if least else 0.0  # of two of the size that is due
+            errors = (len(labels) - found) / len(labels) if least else 0.0  # of two of the size that is due
             return max(weights.remaining(), least) / weights.total * (1 + errors)
 
         found = minimise(
             cost,
-            self.r[chosen],
+            np.array([r[i] for i in chosen]),
             np.array([self.layers[i].bound for i in chosen]),
             evaluations=count,
             generator=self.trial.rng,
@@ -233,34 +208,30 @@ class Adjusting(Hook):
             accepting=not self.released,
             relative=config.relative,
         )
+        self.r = r
         if not self.released:
             weights.set(before)
         if found is not None and found.cost < INFEASIBLE:
-            self.r[chosen] = found.point
+            take(found.point.tolist())
         self.trial.log(candidates=found.evaluations if found else 0, remaining=found.cost if found else 1.0)
 
     def _rescale(self) -> None:
         """When a size is wanted: scales all thresholds alike, so that neither too much nor too little is left."""
-        target = self.trial.target
-        if target.ratio is None:
-            return
-        shares, most = self.shares(), self._max_share(self.searched)
-        least = most if self.config.gradual else target.ratio
-        self.scale = min(max(self.scale, self._scale(shares, most)), self._scale(shares, least))
+        if (wanted := self.trial.target.ratio) is not None:
+            due, shares = self._due(self.searched), self.shares()
+            least = self._scale(shares, due if self.config.gradual else wanted)
+            self.scale = min(max(self.scale, self._scale(shares, due)), least)
 
-    def _max_share(self, searched: int) -> float:
+    def _due(self, searched: int) -> float:
         """The share that may be left after so many searches: a cubic down to the wanted size, reached by `arrive`."""
-        wanted = self.trial.target.ratio
-        assert wanted is not None
-        ahead = max(0.0, 1 - searched / (self.searches * self.config.arrive))
-        return wanted + (1 - wanted) * ahead**3
+        last = self.searches * self.config.arrive
+        return ratio_at(min(searched, last), last, self.trial.target.ratio or 0.0)
 
     def _min_weights(self) -> int:
         """Number of weights below which the search that is due has no reward."""
         if not self.trial.target.has_size:
             return 0
-        ratio = self._max_share(self.searched + 1) if self.config.gradual else None
-        return self.trial.surgery.weights_to_keep(ratio)
+        return self.trial.surgery.weights_to_keep(self._due(self.searched + 1) if self.config.gradual else None)
 
     def _scale(self, shares: Mapping[str, Tensor], ratio: float) -> float:
         """The factor on all thresholds that leaves this share of the dense network's parameters."""

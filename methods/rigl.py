@@ -72,7 +72,8 @@ class RigL(Method):
     Source: Evci, Gale, Menick, Castro, Elsen, "Rigging the Lottery: Making All Tickets Winners", ICML 2020, section 3
     and algorithm 1, with Erdos-Renyi-kernel densities.
 
-    Deviations: a grown weight begins with one step of its gradient instead of at zero. Biases are kept; they count in
+    Deviations: a step that moves masks trains, too, where the paper's moves masks alone, so that a grown weight begins
+    with one step of its gradient instead of at zero. Biases are kept; they count in
     the size. The budget is charged as for a dense network (zeros are not discounted), the paper's savings are not.
     """
 

@@ -63,7 +63,8 @@ class Soft(Method):
     2018, section 3.2 and algorithm 1, from a trained network.
 
     Deviations: the paper ends with the removal; here a fifth of the budget is left to fine-tuning, since removal takes
-    the normalisation's shifts with it (`share=1` switches back). The first pruning comes before the first epoch.
+    the normalisation's shifts with it (`share=1` switches back). The first pruning comes before the first epoch,
+    and filters that are zeroed stay so for the step that follows.
     """
 
     name = "soft"

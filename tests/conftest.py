@@ -1,14 +1,22 @@
 """What all tests share: real data when the machine has them, a small track, trials on made-up images, toy methods."""
 
 import contextlib
+import json
 import os
+import signal
+import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import count
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
+from filelock import FileLock
 from torch import Tensor, nn
 
 from bench.data.base import Dataset, Images
@@ -42,20 +50,26 @@ threads = 1
 targets = ["macs=0.5", "macs=0.25"]
 
 [validation]
-images = 200
+images = 800
 
 [dense]
 epochs = 2
 learning_rate = 0.03
-batch_size = 64
+batch_size = 32
 
 [finetune]
 learning_rate = 0.03
-batch_size = 64
+batch_size = 32
 
 [budget]
 dense_epochs = 4
 """
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with slow tests come first: at the end of several processes there is little to wait for."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -70,8 +84,14 @@ def real_data(tmp_path_factory: pytest.TempPathFactory) -> Path | None:
     script = Path(__file__).resolve().parents[2] / "shared" / "data" / "restore"
     if not script.is_file():
         return None
-    folder = tmp_path_factory.mktemp("data")
-    subprocess.run([sys.executable, str(script), str(folder)], check=True, capture_output=True)
+    # pytest's processes share the folder above their own; without them, that is the one of earlier sessions
+    top = tmp_path_factory.getbasetemp()
+    folder = (top.parent if "PYTEST_XDIST_WORKER" in os.environ else top) / "data"
+    with FileLock(f"{folder}.lock"):
+        if not folder.exists():
+            made = folder.with_name("data-in-the-making")
+            subprocess.run([sys.executable, str(script), str(made)], check=True, capture_output=True)
+            made.rename(folder)
     os.environ["BENCH_TEST_DATA"] = str(folder)
     return folder
 
@@ -238,7 +258,7 @@ def patterns() -> Data:
 
 @pytest.fixture
 def make_trial(patterns: Data) -> Iterator[Callable[..., Trial]]:
-    """`make_trial(budget=6.0, ...)`: a trial that has begun, on `Small` and `Patterns`."""
+    """`make_trial(budget=6.0, ...)`: a trial that has begun, on `Small` and `Patterns` (or on `network` and `data`)."""
     made: list[Trial] = []
 
     def make(
@@ -250,6 +270,7 @@ def make_trial(patterns: Data) -> Iterator[Callable[..., Trial]]:
         target: str = "macs=0.5",
         seed: int = 0,
         observers: Sequence[Observer] = (),
+        data: Data = patterns,
         **recipe: object,
     ) -> Trial:
         if network is None:
@@ -257,21 +278,21 @@ def make_trial(patterns: Data) -> Iterator[Callable[..., Trial]]:
                 torch.manual_seed(seed)
                 network = Small()
         initial = {name: tensor.clone() for name, tensor in network.state_dict().items()}
-        macs = count_macs(network, patterns.shape).total
+        macs = count_macs(network, data.shape).total
         params = sum(parameter.numel() for parameter in network.parameters())
         aim = Target.parse(target)
-        inputs = torch.randn(4, *patterns.shape, generator=generator("proof"))
+        inputs = torch.randn(4, *data.shape, generator=generator("proof"))
         setup = TrialSetup(
             network=network.eval(),
             config=Config(),
             target=aim,
             rng=generator(seed, "method"),
             history=History(),
-            ledger=Ledger(Budget(budget, unit, TRAINING * macs * len(patterns.train)), search_share),
+            ledger=Ledger(Budget(budget, unit, TRAINING * macs * len(data.train)), search_share),
             recipe=Recipe.model_validate({"learning_rate": 0.05, "batch_size": 16, **recipe}),
             precision="float32",
             seed=seed,
-            data=patterns.for_method(),
+            data=data.for_method(),
             prunable=None,
             dense_macs=macs,
             dense_params=params,
@@ -353,8 +374,83 @@ def toys(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+class Prepared:
+    """A process that has imported what commands import, and copies of it; `prepared.py` says more."""
+
+    def __init__(self, folder: Path) -> None:
+        self._address = str(folder / "prepared")
+        command = [sys.executable, "-P", str(Path(__file__).with_name("prepared.py")), self._address]
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self._ready = False
+
+    def _ask(self, asked: dict[str, Any], files: Sequence[int]) -> tuple[int, socket.socket]:
+        """The id of the process that was made, and the connection that tells of its end."""
+        if not self._ready:
+            assert self._process.stdout is not None
+            self._ready = self._process.stdout.readline() == "ready\n"
+            assert self._ready
+        connection = socket.socket(socket.AF_UNIX)
+        connection.connect(self._address)
+        socket.send_fds(connection, [json.dumps(asked).encode() + b"\n"], files)
+        with connection.makefile("rb", buffering=0) as said:
+            return int(said.readline()), connection
+
+    def command(
+        self, words: Sequence[str], folder: Path, environ: Mapping[str, str]
+    ) -> subprocess.CompletedProcess[str]:
+        """`python -m bench.cli WORDS` in `folder`, to its end, which comes within five minutes."""
+        with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+            asked = {"words": list(words), "folder": str(folder), "environ": dict(environ)}
+            pid, connection = self._ask(asked, [out.fileno(), err.fileno()])
+            connection.settimeout(300)
+            with connection:
+                try:
+                    code = int(connection.recv(64))
+                except TimeoutError:
+                    os.kill(pid, signal.SIGKILL)
+                    raise
+            texts = []
+            for file in (out, err):
+                file.seek(0)
+                texts.append(file.read().decode())
+        return subprocess.CompletedProcess(list(words), code, *texts)
+
+    def start(self, nursery: Any) -> None:
+        """`Nursery._start`: the process that runs come from, at once."""
+        ours, theirs = socket.socketpair()
+        asked = {"nursery": True, "path": sys.path, "folder": str(Path.cwd()), "environ": dict(os.environ)}
+        with theirs:
+            pid, ended = self._ask(asked, [theirs.fileno()])
+
+        def wait() -> None:
+            with ended:
+                ended.recv(64)
+
+        nursery._control = ours
+        nursery._process = SimpleNamespace(pid=pid, kill=lambda: os.kill(pid, signal.SIGKILL), wait=wait)
+
+    def close(self) -> None:
+        """Ends it."""
+        self._process.terminate()
+        self._process.communicate()
+
+
+@pytest.fixture(scope="session")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prepared]:
+    """One for all tests of a process."""
+    made = Prepared(tmp_path_factory.mktemp("prepared"))
+    yield made
+    made.close()
+
+
 @pytest.fixture
-def bench(toys: Path, tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+def copied_nursery(prepared: Prepared, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs of commands in this process come from a copy of the prepared one, which takes no seconds to start."""
+    monkeypatch.setattr("bench.runner.nursery.Nursery._start", lambda nursery: prepared.start(nursery))
+
+
+@pytest.fixture
+def bench(toys: Path, tmp_path: Path, prepared: Prepared) -> Callable[..., subprocess.CompletedProcess[str]]:
     """`bench("run", "--method", "halve")`: the command as a user types it, with the toys installed, in a new folder."""
     home = tmp_path / "home"
     home.mkdir()
@@ -362,7 +458,15 @@ def bench(toys: Path, tmp_path: Path) -> Callable[..., subprocess.CompletedProce
     def call(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
         environ = {name: value for name, value in os.environ.items() if not name.startswith(("WANDB_", "BENCH_"))}
         environ |= {"PYTHONPATH": str(toys), "HOME": str(home), "COLUMNS": "200", **environment}
-        command = [sys.executable, "-m", "bench.cli", *words]
-        return subprocess.run(command, cwd=home, env=environ, capture_output=True, text=True, timeout=300)
+        return prepared.command(words, home, environ)
 
     return call
+
+
+@pytest.fixture
+def ticking(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The device's clock goes on by a millisecond a look, so that budgets in seconds do not depend on the machine."""
+    from bench.training.clock import Clock
+
+    looks = count()
+    monkeypatch.setattr(Clock, "_now", lambda *_: next(looks) / 1000)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.cli.new_command import new_method
+from bench.cli.new_files import new_method
 
 PARTS = '''
 import torch
@@ -100,7 +100,19 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_method_a_data_set_and_a_network_from_a_package_make_a_run(installed: Path, tmp_path: Path) -> None:
     (tmp_path / "mine.toml").write_text(TRACK)
-    words = ["--method", "visitor", "--track", "mine.toml", "--wandb", "off", "--device", "cpu", "--json"]
+    words = [
+        "--method",
+        "visitor",
+        "--track",
+        "mine.toml",
+        "--wandb",
+        "off",
+        "--device",
+        "cpu",
+        "--memory",
+        "none",
+        "--json",
+    ]
     done = bench(installed, tmp_path, "run", *words)
     assert done.returncode == 0, done.stderr
     (record,) = json.loads(done.stdout)

@@ -11,6 +11,8 @@ import pytest
 import bench.plugins
 from bench import Method, UsageError
 from bench.plugins import discover
+from bench.plugins import find as find_one
+from bench.records.store import read_records
 from bench.trial.methods import method_classes
 
 TWIN = """
@@ -35,8 +37,10 @@ def entries(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callabl
         monkeypatch.setattr(bench.plugins, "entry_points", lambda group: found)
         monkeypatch.syspath_prepend(str(tmp_path))
 
-    before = set(sys.modules)
+    before, whole = set(sys.modules), dict(bench.plugins._whole)
     yield offer
+    bench.plugins._whole.clear()
+    bench.plugins._whole.update(whole)
     for name in set(sys.modules) - before:
         if getattr(sys.modules[name], "__file__", None) and str(tmp_path) in str(sys.modules[name].__file__):
             del sys.modules[name]
@@ -87,3 +91,86 @@ def test_an_entry_point_that_brings_nothing_is_named(entries: Callable[..., None
     (complaint,) = find().complaints
     assert complaint.startswith("empty (empty): ")
     assert "SystemExit" in complaint or "offers no class that derives from bench.trial.method.Method" in complaint
+
+
+def test_a_plugin_is_found_without_importing_the_others(entries: Callable[..., None], tmp_path: Path) -> None:
+    note = f"open({str(tmp_path / 'imported')!r}, 'a').write(__name__ + ' ')\n"
+    entries(first_one=note + TWIN.format(name="first"), other_one=note + TWIN.format(name="other"))
+    bench.plugins._whole.clear()
+    found = find_one("bench.methods", "bench.methods", Method, "first")
+    assert (found.__module__, found.__name__) == ("first_one", "Twin")
+    assert set((tmp_path / "imported").read_text().split()) == {"first_one"}
+    assert find_one("bench.methods", "bench.methods", Method, "l1") is method_classes()["l1"]
+    with pytest.raises(UsageError, match="nothing-like-it"):
+        find_one("bench.methods", "bench.methods", Method, "nothing-like-it")
+
+
+def test_every_plugin_of_the_folders_is_found_by_its_source_alone() -> None:
+    for name, method in method_classes().items():
+        if method.__module__.startswith("bench.methods."):
+            assert bench.plugins._by_source("bench.methods", "bench.methods", Method, name) is method
+
+
+@pytest.mark.parametrize(
+    ("act", "said"),
+    [
+        ("import os; os._exit(0)", "ends the process, with exit code 0"),
+        ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", "ends the process, with signal 9"),
+        ("raise KeyboardInterrupt", "raises what is no error"),
+        ("import sys; sys.exit(0)", "SystemExit: 0"),
+    ],
+)
+def test_a_plugin_that_ends_the_process_as_it_is_imported_is_kept_aside(
+    entries: Callable[..., None], act: str, said: str
+) -> None:
+    entries(fatal_one=f"print('hello')\n{act}", fine_one=TWIN.format(name="fine"))
+    found = find()
+    assert "fine" in found.classes
+    assert said in found.broken["fatal_one (fatal_one)"]
+
+
+@pytest.mark.slow
+def test_what_a_plugin_does_as_it_is_imported_changes_no_other_run(
+    bench: Callable[..., CompletedProcess[str]], smoke_track: Path, tmp_path: Path
+) -> None:
+    source = """
+import os
+import torch
+from torch import nn
+from bench import Method
+
+torch.set_default_dtype(torch.float64)
+torch.manual_seed = lambda seed: None
+torch.set_num_threads(2)
+torch.backends.mkldnn.enabled = False
+real = nn.functional.cross_entropy
+nn.functional.cross_entropy = lambda *a, **k: 1.5 * real(*a, **k)
+nn.modules.module.register_module_forward_hook(lambda m, i, o: o * 0.9 if isinstance(o, torch.Tensor) else o)
+if "{end}":
+    os._exit(0)
+
+class Harmful(Method):
+    name = "harmful"
+    reference = "a toy"
+    def prune(self, trial):
+        trial.surgery.remove(trial.surgery.fit())
+"""
+    about = tmp_path / "plugins" / "harmful-1.0.dist-info"
+    about.mkdir(parents=True)
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: harmful\nVersion: 1.0\n")
+    (about / "entry_points.txt").write_text("[bench.methods]\nharmful = harmful_plugin\n")
+    module = tmp_path / "plugins" / "harmful_plugin.py"
+    words = ["run", "--track", str(smoke_track), "--target", "macs=0.5", "--wandb", "off", "--method"]
+    found = {}
+    for case, methods, end in (("alone", "l1", None), ("beside", "harmful,l1", ""), ("fatal", "l1", "yes")):
+        store = tmp_path / case
+        module.write_text(source.replace("{end}", end or ""))
+        path = {} if end is None else {"PYTHONPATH": str(module.parent)}
+        done = bench(*words, methods, "--store", str(store), **path)
+        assert done.returncode == (1 if case == "beside" else 0), done.stderr
+        records = {record.method: record for record in read_records(store)[0]}
+        assert set(records) == set(methods.split(","))
+        honest = records["l1"]
+        assert honest.dense is not None and honest.pruned is not None
+        found[case] = honest.status, honest.dense.weights_sha256, honest.pruned.weights_sha256, honest.curve
+    assert found["alone"] == found["beside"] == found["fatal"]

@@ -71,7 +71,19 @@ def test_bench_run_works_from_the_wheel_in_an_environment_without_the_checkout(w
 
     where = run("-c", "import bench, bench.methods, bench.leaderboard; print(bench.__file__, bench.methods.__file__)")
     assert all(Path(path).is_relative_to(site) for path in where.stdout.split()), where
-    command = ("run", "--method", "hbfp", "--target", "macs=0.5", "--budget", "15ep", "--wandb", "off")
+    command = (
+        "run",
+        "--method",
+        "hbfp",
+        "--target",
+        "macs=0.5",
+        "--budget",
+        "15ep",
+        "--wandb",
+        "off",
+        "--memory",
+        "none",
+    )
     done = run("-m", "bench.cli", *command)
     assert done.returncode == 0, done.stderr
     assert "hbfp" in done.stdout

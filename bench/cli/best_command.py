@@ -1,10 +1,10 @@
 """`bench best`: what is typed, handed to `bench.leaderboard.compare.best`."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from bench.cli.options import DEFAULT_STORE, JsonOption, StoreOption
 from bench.records.text import json_text
 
 __all__ = ["best"]
@@ -16,8 +16,8 @@ def best(
     budget: Annotated[
         str | None, typer.Option(help="The --budget that the runs had.", show_default="the track's")
     ] = None,
-    store: Annotated[Path, typer.Option("--store", help="Folder of the runs.")] = Path("runs"),
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    store: StoreOption = DEFAULT_STORE,
+    as_json: JsonOption = False,
 ) -> None:
     """Say which method kept most at a target: chosen on validation, with what it cannot be told apart from."""
     from bench.leaderboard.compare.best import best_of

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from bench.cli.options import DEFAULT_STORE, StoreOption
 from bench.errors import unknown_name
 
 __all__ = ["export"]
@@ -25,7 +26,7 @@ def export(
         bool,
         typer.Option("--latency/--no-latency", help="Of onnx: measure dense and pruned in PyTorch and onnxruntime."),
     ] = True,
-    store: Annotated[Path, typer.Option("--store", help="Folder of the runs.")] = Path("runs"),
+    store: StoreOption = DEFAULT_STORE,
 ) -> None:
     """Write a run's pruned network as ONNX, checked by onnxruntime against PyTorch, or as safetensors."""
     if to not in ("onnx", "safetensors"):

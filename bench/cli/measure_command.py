@@ -1,51 +1,36 @@
-"""What `bench measure` prints: a row a network and runtime, a column a batch size."""
+"""`bench measure`: stored networks timed again."""
 
-import sys
-from collections.abc import Sequence
-from typing import Any
+from typing import Annotated
 
-from rich.table import Table
+import typer
 
-from bench.own.export.timing import Timed
-from bench.records.console import make_console
+from bench.cli.options import DEFAULT_STORE, JsonOption, StoreOption
+from bench.records.text import json_text
 
-__all__ = ["as_values", "print_times"]
+__all__ = ["measure"]
 
 
-def print_times(found: Sequence[Timed]) -> None:
-    """A table; times of one call can be compared with each other, and with nothing else."""
-    caption = "median of one pass, interquartile range in brackets; timed in turns: compare within this table only"
-    table = Table(caption=caption, caption_justify="left")
-    table.add_column("network", overflow="fold")
-    table.add_column("runtime")
-    for row in found[0].latency:
-        table.add_column(f"batch {row.batch}, ms", justify="right")
-        table.add_column("faster", justify="right")
-    for timed in found:
-        cells = []
-        for row, speedup in zip(timed.latency, timed.speedup, strict=True):
-            cells += [f"{1e3 * row.median_seconds:.3g} ({1e3 * row.iqr_seconds:.2g})", f"{speedup:.2f}×"]
-        table.add_row(timed.name, timed.runtime, *cells)
-    console = make_console() if sys.stdout.isatty() else make_console(width=160)
-    console.print(table)
+def measure(
+    runs: Annotated[list[str], typer.Argument(metavar="RUN...", help="Runs whose networks are stored.")],
+    store: StoreOption = DEFAULT_STORE,
+    batch: Annotated[list[int] | None, typer.Option(help="Images at once.", show_default="1 and 64")] = None,
+    seconds: Annotated[float, typer.Option(help="For each network, runtime and batch size.", min=0.01)] = 2.0,
+    threads: Annotated[int, typer.Option(help="Of PyTorch and onnxruntime.", min=1)] = 1,
+    quiet: Annotated[
+        float | None,
+        typer.Option("--quiet", help="Wait up to so many seconds for a quiet machine, and give up if it stays busy."),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Time stored networks again, in turns with their dense network, in PyTorch and, where installed, onnxruntime."""
+    from bench.cli.times import as_values, print_times
+    from bench.own.export.load import stored
+    from bench.own.export.timing import time_in_turns, wait_for_quiet
 
-
-def as_values(found: Sequence[Timed]) -> list[dict[str, Any]]:
-    """The same as JSON values, times in seconds."""
-    return [
-        {
-            "network": timed.name,
-            "runtime": timed.runtime,
-            "latency": [
-                {
-                    "batch": row.batch,
-                    "median_seconds": row.median_seconds,
-                    "iqr_seconds": row.iqr_seconds,
-                    "runs": row.runs,
-                    "speedup": speedup,
-                }
-                for row, speedup in zip(timed.latency, timed.speedup, strict=True)
-            ],
-        }
-        for timed in found
-    ]
+    if quiet is not None:
+        wait_for_quiet(quiet)
+    found = time_in_turns([stored(run, store) for run in dict.fromkeys(runs)], batch or [1, 64], seconds, threads)
+    if as_json:
+        print(json_text(as_values(found)))
+    else:
+        print_times(found)

@@ -1,264 +1,161 @@
-"""`bench run` from a checked command to its last line: plan, runs, W&B, page, table, exit code."""
+"""`bench run`, and `bench plan`, which takes the same options and runs nothing."""
 
-import os
-import sys
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING
+from contextlib import closing
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated
 
-from bench.cli.progress import ProgressDisplay
-from bench.cli.tables import results_table
-from bench.journal import interrupt as stopping
-from bench.records.console import make_console
-from bench.records.evidence import Evidence, evidence_below
-from bench.records.index import RecordIndex
-from bench.records.lookup import committed_results
-from bench.records.record import UNFINISHED, Record
-from bench.records.store import Store, Unreadable, each_record, read_paths, read_records
-from bench.records.text import json_ascii, json_text, one_line, plain
-from bench.runner.executor import Executor
-from bench.runner.forecast import overview, planned_runs
-from bench.runner.jobs import Job, Plan, RunRequest, plan, shard
-from bench.runner.live import LIVE
-from bench.runner.run import Workplace
-from bench.runner.suite import Outcome, check, run_suite
-from bench.runner.workers import Inline
-from bench.tracking.mode import choose_mode
-from bench.tracking.tracker import Tracker
+import typer
+
+from bench.cli.options import (
+    DEFAULT_STORE,
+    DataOption,
+    EntityOption,
+    ProjectOption,
+    StoreOption,
+    names_in,
+    with_options,
+)
+from bench.data.folder import data_folder
 
 if TYPE_CHECKING:
-    from bench.leaderboard.verdicts.verdicts import ClaimVerdict
+    from bench.runner.jobs import RunRequest
 
-__all__ = ["Session", "all_evidence", "all_records", "draw_leaderboard", "plain_progress", "print_verdicts"]
-
-
-_DRAWN_WHOLE = 400
-"""Records of a store, or of a track of a large one, that each `bench run` draws; `bench leaderboard` draws all."""
-_STOPPING = "stopping: each run is kept where it is (Ctrl-C again stops at once)"
+__all__ = ["plan", "run"]
 
 
-def all_records(store: Path) -> tuple[list[Record], list[Unreadable]]:
-    """Records of the store and the committed results, and what could not be read."""
-    committed, broken = read_records(committed_results())
-    own, unreadable = read_records(store)
-    by_id = {record.run_id: record for record in (*committed, *own)}
-    return list(by_id.values()), [*broken, *unreadable]
+@dataclass(frozen=True)
+class Asked:
+    """Which runs, and where their records are."""
 
+    method: Annotated[
+        list[str] | None, typer.Option("--method", help="Method, several with commas, or all.", show_default="hbfp")
+    ] = None
+    track: Annotated[
+        list[str] | None, typer.Option("--track", help="Track, or a TOML file.", show_default="digits-lenet5")
+    ] = None
+    target: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--target",
+            help="Share of the dense network that stays: macs=0.5, params=0.1 (0 to 1), or auto (the method decides). "
+            "May be given again.",
+            show_default="the track's",
+        ),
+    ] = None
+    seed: Annotated[list[int] | None, typer.Option("--seed", help="Seed; may be given again.", show_default="0")] = None
+    claim: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--claim", help="A paper's number (bench list claims), with its training length, and `dense` trained alike."
+        ),
+    ] = None
+    budget: Annotated[
+        str | None,
+        typer.Option(
+            "--budget",
+            help="All compute of a run, dense training included: 30ep (dense epochs; the dense recipe shrinks with it) "
+            "or 600s.",
+            show_default="the track's",
+        ),
+    ] = None
+    device: Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")] = "auto"
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="KEY=VALUE for every method that has it, METHOD.KEY=VALUE for one."),
+    ] = None
+    store: StoreOption = DEFAULT_STORE
+    data: DataOption = None
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Run again what failed.")] = False
+    shard: Annotated[
+        str | None,
+        typer.Option("--shard", help="Only part K of N of the plan, such as 3/8: one command of a job array."),
+    ] = None
 
-def all_evidence(store: Path) -> dict[str, Evidence]:
-    """What lies beside the records of the store and the committed results, by run id."""
-    return evidence_below(committed_results()) | evidence_below(store)
-
-
-def draw_leaderboard(store: Path, out: Path, tracks: Sequence[str] = (), store_only: bool = False) -> tuple[Path, str]:
-    """Writes the pages of the store and the committed results, record by record.
-
-    Args:
-        store: folder of the runs.
-        out: folder of the pages.
-        tracks: only these; empty for all.
-        store_only: leave out the committed results.
-
-    Returns:
-        The index, and what was drawn, for people.
-
-    Raises:
-        StoreError: `out` cannot be written.
-    """
-    from bench.leaderboard.pages.site import write_leaderboard
-
-    drawn: set[str] = set()
-    unreadable: list[Unreadable] = []
-
-    def records() -> Iterator[Record]:
-        for root in (store,) if store_only else (committed_results(), store):
-            for each in each_record(root):
-                if isinstance(each, Unreadable):
-                    unreadable.append(each)
-                elif not tracks or each.track in tracks:
-                    drawn.add(each.run_id)
-                    yield each
-
-    page = write_leaderboard(records(), unreadable, out, all_evidence(store))
-    return page, f"{len(drawn)} records ({len(unreadable)} unreadable): {page}"
-
-
-def print_verdicts(found: Sequence["ClaimVerdict"]) -> None:
-    """Verdicts as a table; below it why they are what they are and, for what was not run, the command."""
-    from bench.leaderboard.pages.verdict_columns import verdict_table
-
-    console = make_console() if sys.stdout.isatty() else make_console(width=220)
-    console.print(verdict_table(found))
-    for verdict in found:
-        name = f"{verdict.claim.name}, {verdict.number.measure} at {verdict.number.target}"
-        line = f"{name}: {verdict.word}: {verdict.why}"
-        if verdict.word == "not run":
-            hours = "" if verdict.hours is None else f" (about {verdict.hours:.2g} device-hours; {verdict.hours_basis})"
-            line += f". Run it: {verdict.command}{hours}"
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
-
-
-def plain_progress(label: str) -> Callable[[str, float], None]:
-    """Says each phase once, on standard error."""
-    said: list[str] = []
-
-    def report(phase: str, _share: float) -> None:
-        if phase not in said:
-            said.append(phase)
-            print(f"{label}: {phase}", file=sys.stderr, flush=True)
-
-    return report
-
-
-@dataclass
-class Session:
-    """One `bench run`.
-
-    Attributes:
-        store: folder of the runs.
-        data: data folder.
-        wandb: `auto`, `online`, `offline` or `off`.
-        executor: carries the runs out.
-        workers: runs at the same time.
-        quiet: nothing on standard output but what is asked for.
-        project, entity: of W&B; None for its variables, else `bench` and the account's own.
-    """
-
-    store: Path
-    data: Path
-    wandb: str = "auto"
-    executor: Executor = field(default_factory=Inline)
-    workers: int = 1
-    quiet: bool = False
-    project: str | None = None
-    entity: str | None = None
-
-    def plan(self, request: RunRequest, part: str | None, retry_failed: bool, as_json: bool) -> int:
-        """Says what a command would do, and does nothing.
+    def request(self) -> "RunRequest":
+        """The runs.
 
         Raises:
-            UsageError: what was asked for cannot be done.
+            UsageError: there is no such device.
         """
-        made = _planned(request, part, Workplace(Store(self.store), self.data))
-        rows = planned_runs(made.jobs, Store(self.store), retry_failed)
-        if as_json:
-            print(json_text([asdict(row) for row in rows]))
-            return 0
-        for unfit in made.left_out:
-            print(one_line(f"left out on {unfit.track}: {unfit.reason}"))
-        runs = RecordIndex(self.store).runs()
-        for line in overview(made.jobs, Store(self.store), runs, retry_failed).lines(self.workers):
-            print(plain(line))
-        for row in rows:
-            print(one_line(f"{row.run_id}: {row.words}"))
-        return 0
+        from bench.runner.jobs import RunRequest, resolve_device
 
-    def run(
-        self, request: RunRequest, retry_failed: bool = False, as_json: bool = False, part: str | None = None
-    ) -> int:
-        """Runs the plan and reports.
-
-        Returns:
-            The exit code: 0 if all runs are ok, 1 if one is not, 130 if it was interrupted.
-
-        Raises:
-            UsageError: what was asked for cannot be done; nothing was started.
-        """
-        mode = choose_mode(self.wandb, os.environ)
-        workplace = Workplace(Store(self.store), self.data)
-        made = _planned(request, part, workplace)
-        jobs = made.jobs
-        check(jobs, workplace)
-        display = ProgressDisplay(len(jobs))
-        tracker = Tracker(
-            mode, self.store, self.project, entity=self.entity, warn=lambda text: display.say(f"warning: {text}")
+        return RunRequest(
+            methods=names_in(self.method),
+            tracks=names_in(self.track),
+            targets=tuple(self.target or ()),
+            seeds=tuple(dict.fromkeys(self.seed or ())),
+            settings=tuple(self.set_ or ()),
+            budget=self.budget,
+            device=resolve_device(self.device),
+            claims=names_in(self.claim),
         )
 
-        def progress(job: Job, phase: str, share: float) -> None:
-            display.update(job, phase, share)
-            tracker.follow(job.spec, job.command, workplace.store.folder(job.spec.run_id) / LIVE)
 
-        for unfit in made.left_out:
-            display.say(f"left out on {unfit.track}: {unfit.reason}")
-        runs = RecordIndex(self.store).runs()
-        for line in overview(jobs, workplace.store, runs, retry_failed).lines(self.workers):
-            display.say(line)
-        outcomes: list[Outcome] = []
-        interrupted = False
-        with stopping.graceful(message=_STOPPING), display.shown():
-            try:
-                for outcome in run_suite(jobs, workplace, self.executor, progress, retry_failed):
-                    outcomes.append(outcome)
-                    display.finished(outcome.job, _words(outcome))
-                    if outcome.record is not None and outcome.fresh:
-                        network = workplace.store.folder(outcome.record.run_id) / "network.safetensors"
-                        tracker.publish(outcome.record, network if network.is_file() else None)
-            except KeyboardInterrupt:
-                interrupted = True
-            finally:
-                tracker.close()
-            tracker.publish_suite([each.record for each in outcomes if each.record is not None and each.fresh])
-        if interrupted:
-            display.say(f"interrupted after {len(outcomes)} of {len(jobs)} runs; the same command goes on from here.")
-        ordered = _in_order(outcomes, jobs)
-        records = [outcome.record for outcome in ordered if outcome.record is not None]
-        page = self._page([outcome.record for outcome in ordered if outcome.record is not None and outcome.fresh])
-        if as_json:
-            print(json_ascii("[" + ",\n".join(record.to_json().rstrip() for record in records) + "]"))
-        else:
-            self._report(records, page)
-            for outcome in ordered:
-                if outcome.record is None:
-                    print(f"{outcome.job.spec.run_id}: no record: {outcome.error}")
-        if interrupted:
-            return 130
-        return 0 if len(records) == len(jobs) and all(record.status == "ok" for record in records) else 1
+@with_options(Asked)
+def run(
+    asked: Asked,
+    wandb: Annotated[
+        str,
+        typer.Option(
+            help="auto, online, offline or off. auto: WANDB_MODE, else online with a key, else offline in STORE/wandb."
+        ),
+    ] = "auto",
+    project: ProjectOption = None,
+    entity: EntityOption = None,
+    executor: Annotated[
+        str,
+        typer.Option(
+            help="Where runs are carried out: local, a process each on this machine; inline, in the command's own "
+            "process, for a debugger; ray, on a Ray cluster; or what another package brings."
+        ),
+    ] = "local",
+    address: Annotated[
+        str | None, typer.Option(help="With --executor ray: an existing cluster.", show_default="one on this machine")
+    ] = None,
+    workers: Annotated[
+        int, typer.Option(min=1, help="Runs at once, a process each; with several GPUs, worker i takes GPU i.")
+    ] = 1,
+    timeout: Annotated[
+        str,
+        typer.Option(
+            help="Time of one run: 90s, 30min, 2h or none; auto: thirty times what its budget takes. Then timed-out."
+        ),
+    ] = "auto",
+    memory: Annotated[
+        str,
+        typer.Option(
+            help="Memory of one run: 800MB, 4GB or none; auto: nine tenths of what is free. Then out-of-memory."
+        ),
+    ] = "auto",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be run, and run nothing.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON array of records and nothing else.")] = False,
+) -> None:
+    """Run methods on a track, on one budget, and keep their records.
 
-    def _page(self, fresh: Sequence[Record]) -> Path:
-        """Draws the store's pages; of a large store those of the tracks alone that were touched."""
-        from bench.leaderboard.pages.site import write_leaderboard, write_tracks
+    A bare `bench run` prunes LeNet-5 on handwritten digits with hbfp at all the track's targets, seed 0.
+    """
+    from bench.runner.executor import ExecutorOptions, make_executor
+    from bench.runner.limits import Limits, parse_memory, parse_timeout
 
-        runs, out = RecordIndex(self.store).runs(), self.store / "page"
-        if len(runs) <= _DRAWN_WHOLE:
-            records, unreadable = read_records(self.store)
-            return write_leaderboard(records, unreadable, out, evidence_below(self.store))
-        tracks = {record.track for record in fresh}
-        if sum(run.track in tracks for run in runs) > _DRAWN_WHOLE:
-            return write_tracks([], fresh, out)
-        return write_tracks(read_paths([run.path for run in runs if run.track in tracks]), fresh, out)
+    limits = Limits(parse_timeout(timeout), parse_memory(memory))
+    carries_out = make_executor("inline" if dry_run else executor, ExecutorOptions(workers, limits, address))
+    with closing(carries_out):  # made first: it starts what takes long
+        from bench.cli.session import Session
 
-    def _report(self, records: Sequence[Record], page: Path) -> None:
-        """The table, what went wrong, and where everything is."""
-        console = make_console() if sys.stdout.isatty() else make_console(width=80)
-        if records:
-            console.print(results_table(records))
-        for record in records:
-            if record.error:
-                print(one_line(f"{record.run_id}: {record.status}: {record.error.strip().splitlines()[-1]}"))
-        print(plain(f"page    {page}"))
+        data = data_folder(asked.data)
+        session = Session(asked.store, data, wandb, carries_out, workers, as_json, project, entity)
+        if dry_run:
+            raise typer.Exit(session.plan(asked.request(), asked.shard, asked.retry_failed, as_json))
+        raise typer.Exit(session.run(asked.request(), asked.retry_failed, as_json, asked.shard))
 
 
-def _planned(request: RunRequest, part: str | None, workplace: Workplace) -> Plan:
-    made = plan(request, workplace.inputs)
-    return made if part is None else shard(made, part)
+@with_options(Asked)
+def plan(
+    asked: Asked,
+    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON array: a run each, with its command.")] = False,
+) -> None:
+    """List the runs that `bench run` with the same options would carry out, and run nothing."""
+    from bench.cli.session import Session
 
-
-def _words(outcome: Outcome) -> str:
-    record = outcome.record
-    if record is None:
-        return outcome.error or "no record"
-    if not outcome.fresh:
-        again = " (again with --retry-failed)" if record.status in UNFINISHED else ""
-        return f"done already: {record.status}{again}"
-    if record.pruned and record.dense and record.ratios:
-        return (
-            f"{record.status}, top-1 {record.dense.top1_test:.4f} -> {record.pruned.top1_test:.4f} "
-            f"at {record.ratios.macs:.4f} of the MACs"
-        )
-    return record.status
-
-
-def _in_order(outcomes: Sequence[Outcome], jobs: Sequence[Job]) -> list[Outcome]:
-    place = {job.spec.run_id: number for number, job in enumerate(jobs)}
-    return sorted(outcomes, key=lambda outcome: place[outcome.job.spec.run_id])
+    session = Session(asked.store, data_folder(asked.data))
+    raise typer.Exit(session.plan(asked.request(), asked.shard, asked.retry_failed, as_json))

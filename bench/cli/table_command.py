@@ -2,11 +2,11 @@
 
 import shlex
 import sys
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from bench.cli.options import DEFAULT_STORE, StoreOnlyOption, StoreOption, TracksShown
 from bench.errors import unknown_name
 
 __all__ = ["table"]
@@ -19,20 +19,16 @@ def table(
     per: Annotated[
         str, typer.Option(help="What a row is: row (a method at a target, means over seeds), seed, epoch or layer.")
     ] = "row",
-    track: Annotated[
-        list[str] | None, typer.Option(help="Only this track; may be given again.", show_default="all")
-    ] = None,
+    track: TracksShown = None,
     target: Annotated[
         list[str] | None,
         typer.Option(help="Only this target, such as macs=0.5; may be given again.", show_default="all"),
     ] = None,
-    store: Annotated[Path, typer.Option("--store", help="Folder of the runs.")] = Path("runs"),
-    store_only: Annotated[
-        bool, typer.Option("--store-only", help="Leave out the results that come with bench.")
-    ] = False,
+    store: StoreOption = DEFAULT_STORE,
+    store_only: StoreOnlyOption = False,
 ) -> None:
     """Print the leaderboard's tables, or one row a run, an epoch or a layer, for papers and data frames."""
-    from bench.cli.run_command import all_records
+    from bench.cli.shown_records import all_records
     from bench.leaderboard.tables.flat import PER, chosen, fingerprint, flat_tables
     from bench.leaderboard.tables.write import FORMATS, written
     from bench.records.store import read_records

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from bench.records.format import duration, quantity, spent_text
+from bench.records.format import duration, milliseconds, percent, quantity, spent_text
 from bench.records.record import Measured, Record
 
 __all__ = ["results_table", "show_record", "show_records"]
@@ -67,7 +67,7 @@ def _row(runs: Sequence[Record], by_seed: bool) -> list[Text | str]:
         lost = fmean(dense.top1_test - pruned.top1_test for dense, pruned, _ in ended)
         size = first.kind == "unstructured" or first.target.startswith("params")
         kept = fmean(p.nonzero / d.params if size else r.macs for d, p, r in ended)
-        cells += [f"{100 * top1:.2f} %", f"{100 * lost:+.2f}", f"{100 * kept:.1f} %"]
+        cells += [percent(top1), f"{100 * lost:+.2f}", percent(kept, 1)]
     else:
         cells += ["-"] * 3
     times = [total.device_seconds for r in runs if (total := r.ledger.get("total"))]
@@ -142,7 +142,7 @@ def _measures(dense: Measured, pruned: Measured) -> Table:
         ("top-1 on test", dense.top1_test, pruned.top1_test),
         ("top-1 on validation", dense.top1_val, pruned.top1_val),
     ):
-        table.add_row(name, f"{100 * before:.2f} %", f"{100 * after:.2f} %", f"{100 * (after - before):+.2f} points")
+        table.add_row(name, percent(before), percent(after), f"{100 * (after - before):+.2f} points")
     sizes = [
         ("MACs", dense.macs, pruned.macs),
         ("parameters", dense.params, pruned.params),
@@ -150,9 +150,9 @@ def _measures(dense: Measured, pruned: Measured) -> Table:
         ("bytes", dense.bytes, pruned.bytes),
     ]
     for name, whole, rest in sizes:
-        table.add_row(name, quantity(whole), quantity(rest), f"{100 * rest / whole:.1f} %" if whole else "-")
+        table.add_row(name, quantity(whole), quantity(rest), percent(rest / whole, 1) if whole else "-")
     for slow, fast in zip(dense.latency, pruned.latency, strict=False):
         times = slow.median_seconds, fast.median_seconds
-        shares = [f"{times[0] * 1e3:.3g} ms", f"{times[1] * 1e3:.3g} ms", f"{100 * times[1] / times[0]:.0f} %"]
+        shares = [*map(milliseconds, times), percent(times[1] / times[0], 0)]
         table.add_row(f"latency, batch {slow.batch}", *shares)
     return table

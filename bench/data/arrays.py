@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 __all__ = ["part_of_arrays", "parts_of_arrays"]
 
 
-def parts_of_arrays(path: Path) -> dict[str, ImageFiles]:
-    """The parts of a file: `train`, `val` and `test`, or `all` that is still to be split.
+def parts_of_arrays(path: Path) -> tuple[dict[str, ImageFiles], tuple[str, ...] | None]:
+    """The parts of a file: `train`, `val` and `test`, or `all` that is still to be split; names where labels are text.
 
     Raises:
         DataError: it is no such file, or its arrays are no images with labels.
@@ -32,17 +32,15 @@ def parts_of_arrays(path: Path) -> dict[str, ImageFiles]:
             f"images {path}: not an .npz file of plain arrays ({type(error).__name__}: {error}). Write it with "
             "numpy.savez(path, train_images=..., train_labels=..., test_images=..., test_labels=...)."
         ) from None
-    parts = {}
-    for part in ("train", "val", "test", "all"):
-        found = _pair(arrays, part)
-        if found is not None:
-            parts[part] = part_of_arrays(path, part, *found)
+    found = {part: pair for part in ("train", "val", "test", "all") if (pair := _pair(arrays, part)) is not None}
+    classes = _names(next(iter(found.values()))[1]) if found else None
+    parts = {part: part_of_arrays(path, part, images, labels, classes) for part, (images, labels) in found.items()}
     if "train" not in parts and set(parts) != {"all"}:
         raise DataError(
             f"images {path}: holds {', '.join(arrays) or 'nothing'}. Name the arrays train_images, train_labels, "
             "test_images, test_labels (and val_images, val_labels), or images and labels, which are then split."
         )
-    return {name: part for name, part in parts.items() if name != "all" or len(parts) == 1}
+    return {name: part for name, part in parts.items() if name != "all" or len(parts) == 1}, classes
 
 
 def _pair(arrays: Mapping[str, NDArray[Any]], part: str) -> tuple[NDArray[Any], NDArray[Any]] | None:
@@ -54,16 +52,32 @@ def _pair(arrays: Mapping[str, NDArray[Any]], part: str) -> tuple[NDArray[Any], 
     return next(((arrays[a], arrays[b]) for a, b in names if a in arrays and b in arrays), None)
 
 
-def part_of_arrays(path: Path, part: str, images: NDArray[Any], labels: NDArray[Any]) -> ImageFiles:
+def _names(labels: NDArray[Any]) -> tuple[str, ...] | None:
+    """The classes, sorted, where labels are text: as of a folder with their names."""
+    return tuple(map(str, np.unique(labels))) if labels.dtype.kind == "U" else None
+
+
+def part_of_arrays(
+    path: Path, part: str, images: NDArray[Any], labels: NDArray[Any], classes: tuple[str, ...] | None = None
+) -> ImageFiles:
+    """Images and labels, which are whole numbers, or text that is among `classes`.
+
+    Raises:
+        DataError: they are something else.
+    """
     import torch
 
     where = f"images {path}, {part}"
+    if classes is not None and labels.dtype.kind == "U":
+        if unknown := sorted(set(map(str, labels.flat)) - set(classes)):
+            raise DataError(f"{where}: no image of {unknown[0]!r} is for training: there are {', '.join(classes[:8])}.")
+        labels = np.searchsorted(np.array(classes), labels)
     if labels.ndim == 2 and labels.shape[1] == 1:
         labels = labels[:, 0]
     if labels.ndim != 1 or not np.issubdtype(labels.dtype, np.integer) or len(labels) != len(images):
         raise DataError(
-            f"{where}: labels are {labels.dtype} {labels.shape}, and images {images.shape}. A whole number for each "
-            "image is needed, from 0 on."
+            f"{where}: labels are {labels.dtype} {labels.shape}, and images {images.shape}. A whole number or a "
+            "name for each image is needed: labels.argmax(1) of one column a class."
         )
     if images.ndim not in (3, 4) or (
         images.ndim == 4 and images.shape[-1] not in (1, 3) and images.shape[1] not in (1, 3)

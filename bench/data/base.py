@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from bench.plugins import discover
+from bench.plugins import discover, find
 from bench.specs.code import source_sha256
 
 if TYPE_CHECKING:
@@ -135,5 +135,5 @@ def dataset(name: str) -> Dataset:
     Raises:
         UsageError: there is none; the near names are listed.
     """
-    made: Dataset = discover("bench.datasets", "bench.datasets", Dataset).get(name)()
+    made: Dataset = find("bench.datasets", "bench.datasets", Dataset, name)()
     return made

@@ -122,6 +122,11 @@ def decoded(files: ImageFiles, shape: tuple[int, int, int], margin: float) -> Te
 def _split(files: ImageFiles, source: str) -> tuple[ImageFiles, ImageFiles]:
     counts = torch.bincount(files.labels)
     few = [label for label, count in enumerate(counts.tolist()) if count < _LEAST_A_CLASS]
+    if few and not int(counts[few[0]]):
+        raise DataError(
+            f"images {source}: labels go from {int(files.labels.min())} to {int(files.labels.max())}, and none is "
+            f"{few[0]}. Number the classes from 0 on, without a gap."
+        )
     if few:
         raise DataError(
             f"images {source}: class {few[0]} has {int(counts[few[0]])} images, and {_LEAST_A_CLASS} or more are "

@@ -37,7 +37,8 @@ def as_image(value: Any, where: str) -> "Image":
         if not np.isfinite(array).all() or array.min() < 0 or array.max() > 1:
             raise DataError(
                 f"{where} has values from {array.min():.3g} to {array.max():.3g}. Give images as they are, uint8 or "
-                "floats in [0, 1]: the track's mean and std normalise them."
+                "floats in [0, 1]: the track's mean and std normalise them. Whole numbers from 0 to 255 in floats: "
+                "images.astype('uint8')."
             )
         array = np.rint(array * 255).astype(np.uint8)
     if array.dtype != np.uint8:

@@ -67,13 +67,16 @@ def find_images(source: str, root: Path | None) -> Found:
     if source.lower().endswith(".npz"):
         if not path.is_file():
             raise DataError(f"images {path}: there is no such file.")
-        return Found(parts_of_arrays(path))
+        return Found(*parts_of_arrays(path))
     if is_import(source):
         return Found(*parts_of_function(source, root))
     if source.startswith("live:"):
         raise DataError(
             f"images {source!r} were handed over in a notebook and are not known here. Hand them over again."
         )
+    turned = source.replace("\\", "/")
+    if turned != source and ((root or Path()) / turned).exists():
+        raise DataError(f"images {path}: there is no such folder. Write {turned!r}.")
     raise DataError(
         f"images {path}: {'no folder' if path.exists() else 'there is no such folder'}. Give a folder with a folder of "
         "images for each class, an .npz file, or FILE.py:FUNCTION (package.module:function) that gives a torch Dataset."

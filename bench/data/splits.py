@@ -7,18 +7,16 @@ Finding files is the data set's (`bench.data.base`), drawing the validation spli
 
 import dataclasses
 import hashlib
-import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from bench.data.augmentation import draw_moves, moved
 from bench.data.base import Dataset, ImageFiles, Images, dataset
-from bench.data.hashes import files_sha256
+from bench.data.contents import contents
 from bench.data.own import dataset_of
 from bench.data.stratify import mixed, stratified_draw
 from bench.data.streaming import StreamedSplit
@@ -41,7 +39,6 @@ __all__ = [
 ]
 
 Batches = Iterator[tuple[Tensor, Tensor]]
-_SAID_FROM = 20_000  # images to read, from which on a person is told
 
 
 class Normaliser:
@@ -271,7 +268,7 @@ def split_files(
     listed = "".join(
         f"{label} {sha256} {name}\n"
         for part in (train, test)
-        for label, sha256, name in zip(part.labels.tolist(), _contents(source, part), part.names, strict=True)
+        for label, sha256, name in zip(part.labels.tolist(), contents(source.name, part), part.names, strict=True)
     )
     names = torch.frombuffer(bytearray(listed, "utf-8", "surrogateescape"), dtype=torch.uint8)
     return Data(
@@ -286,18 +283,6 @@ def split_files(
         normaliser=Normaliser(source.mean, source.std, device),
         decoding=digest([source.margin, source.code_sha256()]),
     )
-
-
-def _contents(source: Dataset, part: ImageFiles) -> list[str]:
-    """Hash of each image's file; says so where many must be read. Of images that lie in no files, of their pixels."""
-    if part.read is not None:
-        return [hashlib.sha256(np.asarray(part.read(name)).tobytes()).hexdigest() for name in part.names]
-
-    def report(done: int, files: int) -> None:
-        if files > _SAID_FROM:
-            print(f"data set {source.name!r}: {done:,} of {files:,} images read, to know them again", file=sys.stderr)
-
-    return files_sha256(part.root, part.names, report)
 
 
 def _validation(source: Dataset, labels: Tensor, validation: Validation) -> tuple[list[int], list[int]]:

@@ -10,7 +10,7 @@ from bench.networks.live import PREFIX, LiveNetwork
 from bench.networks.own import OwnNetwork
 from bench.networks.timm import TimmNetwork
 from bench.networks.torchvision import TorchvisionNetwork
-from bench.plugins import Discovered, discover
+from bench.plugins import Discovered, discover, find
 from bench.plugins.imported import is_import
 from bench.specs.track import Track
 
@@ -53,7 +53,7 @@ def network(name: str, settings: Mapping[str, Any] | None = None, root: Path | N
         return OwnNetwork(name, settings, root)
     if settings:
         raise UsageError(f"network {name!r} takes no settings: only libraries' models and networks of one's own do.")
-    found: Network = _found().get(name)()
+    found: Network = find("bench.networks", "bench.networks", Network, name)()
     return found
 
 

@@ -4,6 +4,7 @@ A file is never unpickled: `torch.load(weights_only=True)` reads tensors and pla
 """
 
 import hashlib
+import re
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -43,11 +44,12 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         raise UsageError(f"weights {path}: not a safetensors file, or a damaged one ({error}).") from None
     except Exception as error:  # torch's reader raises errors of many kinds on what it does not take
         first = str(error).strip().splitlines()
+        held = re.search(r"GLOBAL (\S+)", str(error))  # what torch found in it that is no tensor
+        reason = f"it holds {held[1]}" if held else f"{type(error).__name__}: {first[0][:160] if first else ''}"
         raise UsageError(
             f"weights {path}: not a state_dict, but a whole pickled object or a damaged file, which is not opened "
-            "since "
-            f"a pickle can run anything ({type(error).__name__}: {first[0][:160] if first else ''}). Save the tensors "
-            "where the network is trained: torch.save(network.state_dict(), 'weights.pt')."
+            f"since a pickle can run anything ({reason}). Save the tensors where the network is trained: "
+            "torch.save(network.state_dict(), 'weights.pt')."
         ) from None
     return _tensors(found, path)
 
@@ -57,12 +59,21 @@ def _tensors(found: Any, path: Path) -> dict[str, Tensor]:
         if isinstance(found, Mapping) and isinstance(found.get(wrapper), Mapping):
             found = found[wrapper]
             break
-    if not isinstance(found, Mapping) or not found or not all(isinstance(v, Tensor) for v in found.values()):
+    if not _named(found):
         kind = f"a {type(found).__name__}" + (
             f" of {', '.join(map(str, list(found)[:5]))}" if isinstance(found, Mapping) else ""
         )
-        raise UsageError(f"weights {path}: holds {kind}, not tensors by name. Save network.state_dict() alone.")
+        inner = [key for key, value in found.items() if _named(value)] if isinstance(found, Mapping) else []
+        alone = f"torch.load({path.name!r})[{inner[0]!r}]" if inner else "network.state_dict()"
+        raise UsageError(
+            f"weights {path}: holds {kind}, not tensors by name. Save them alone: torch.save({alone}, 'weights.pt')."
+        )
     return {str(name): value for name, value in found.items()}
+
+
+def _named(found: Any) -> bool:
+    """Whether these are tensors by name."""
+    return isinstance(found, Mapping) and bool(found) and all(isinstance(value, Tensor) for value in found.values())
 
 
 def file_sha256(path: Path) -> str:

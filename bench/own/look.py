@@ -5,7 +5,6 @@ Nothing is decided here that the user did not leave open; what was found goes in
 
 import os
 from collections import Counter
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
@@ -104,17 +103,6 @@ def channel_statistics(pixels: Tensor) -> tuple[tuple[float, ...], tuple[float, 
     if not all(std):
         raise DataError("all images have one colour: their deviation is 0. Look at the images.")
     return tuple(mean), tuple(std)
-
-
-def verify(files: Iterable[ImageFiles]) -> None:
-    """Opens every file, without decoding it.
-
-    Raises:
-        DataError: one is no image.
-    """
-    for part in files:
-        for name in part.names:
-            _opened(part, name)
 
 
 def _opened(files: ImageFiles, name: str) -> tuple[int, int, str]:

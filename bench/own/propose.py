@@ -12,6 +12,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from bench.data.contents import contents
 from bench.data.own import Parts, decoded, parts_of
 from bench.data.stratify import stratified_draw
 from bench.errors import DataError, NotPrunable, UncountedOperator, UsageError
@@ -21,7 +22,7 @@ from bench.networks.base import NetworkSpec
 from bench.networks.own import check_outputs
 from bench.networks.registry import LIBRARIES, network
 from bench.networks.weights import load_weights
-from bench.own.look import Looked, channel_statistics, fits_in_memory, look, sampled, validation_images, verify
+from bench.own.look import Looked, channel_statistics, fits_in_memory, look, sampled, validation_images
 from bench.own.recipe import Proposed, batch_size_for, propose_recipe, step_seconds
 from bench.plugins.imported import is_import
 from bench.seeding import isolated, use_threads
@@ -174,13 +175,14 @@ def propose(asked: TrackRequest, say: Callable[[str], None] = lambda _text: None
 
 
 def _verified(parts: Parts, shape: tuple[int, int, int], streamed: bool) -> tuple[Tensor, Tensor]:
-    """Training pixels and labels, of up to 2,000 where not all are in memory.
+    """Training pixels and labels, of up to 2,000 where not all are in memory; every image is decoded once.
 
     Raises:
-        DataError: an image cannot be decoded; of streamed ones, cannot be opened.
+        DataError: an image cannot be.
     """
     if streamed:
-        verify((parts.train, parts.test))
+        for name, files in (("train", parts.train), ("test", parts.test)):
+            contents(name, files)
         return sampled(parts.train, shape, 1.0)
     decoded(parts.test, shape, 1.0)
     return decoded(parts.train, shape, 1.0), parts.train.labels

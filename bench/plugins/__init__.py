@@ -3,21 +3,33 @@
 Nothing in `bench` imports a plugin by name. A plugin is a class with a `name`, in a public module (no leading
 underscore) of the package or behind an entry point of another distribution. A plugin that cannot be imported
 does not take the others down: it is kept aside and named when somebody asks for it.
+
+Importing runs a plugin's code, which may set anything in its process. So a run's process imports the plugins that it
+needs and no others (`find`), and what others distribute is imported in a copy of the process first.
 """
 
 import importlib
+import importlib.util
 import inspect
+import os
 import pkgutil
+import re
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
-from importlib.metadata import entry_points
+from importlib.machinery import PathFinder
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
 from typing import Any
 
 from bench.errors import UsageError, unknown_name
 
-__all__ = ["Discovered", "discover", "only_here", "registered"]
+__all__ = ["Discovered", "discover", "find", "only_here", "registered"]
+
+_IMPORTED, _RAISED = 77, 78
+_IMPORT_SECONDS = 120.0
 
 
 @dataclass(frozen=True)
@@ -83,13 +95,10 @@ def discover(package: str, group: str, base: type) -> Discovered:
         UsageError: two plugins have the same name.
     """
     found = Discovered(kind=group.removeprefix("bench.").removesuffix("s"))
-    sources: list[tuple[str, Any]] = []
-    for entry in pkgutil.iter_modules(importlib.import_module(package).__path__):
-        if not entry.name.startswith("_"):
-            sources.append((f"{package}.{entry.name}", None))
-    sources += [(f"{entry.name} ({entry.value})", entry) for entry in entry_points(group=group)]
-
-    for label, entry in sources:
+    for label, entry in _sources(package, group):
+        if entry is not None and (why := _harm(entry)):
+            found.broken[label] = why
+            continue
         try:
             loaded = importlib.import_module(label) if entry is None else entry.load()
         except (Exception, SystemExit) as error:  # an import may fail in any way, and must not hurt the others
@@ -109,7 +118,115 @@ def discover(package: str, group: str, base: type) -> Discovered:
                     f"two plugins are called {name!r}: {other.__module__} and {cls.__module__}. Rename one."
                 )
             found.classes[name] = cls
+    _whole[package, group, base] = found
     return found
+
+
+_whole: dict[tuple[str, str, type], Discovered] = {}
+"""What `discover` has found."""
+
+
+def find(package: str, group: str, base: type, name: str) -> type:
+    """The plugin called `name`, without importing the others where their sources tell which one it is.
+
+    Args:
+        package, group, base: as of `discover`.
+        name: of the plugin.
+
+    Raises:
+        UsageError: there is none, or there are two; the near names are listed.
+    """
+    whole = _whole.get((package, group, base))
+    if whole is None:
+        only = _by_source(package, group, base, name)
+        if only is not None:
+            return only
+        whole = discover(package, group, base)
+    return whole.get(name)
+
+
+def _sources(package: str, group: str) -> list[tuple[str, EntryPoint | None]]:
+    """The modules of the package and the entry points, by what people know them by."""
+    modules = pkgutil.iter_modules(importlib.import_module(package).__path__)
+    own = [f"{package}.{entry.name}" for entry in modules if not entry.name.startswith("_")]
+    others = [(f"{entry.name} ({entry.value})", entry) for entry in entry_points(group=group)]
+    return [*((name, None) for name in own), *others]
+
+
+def _by_source(package: str, group: str, base: type, name: str) -> type | None:
+    """The plugin in the one module whose source gives a class this name; None where that is not certain."""
+    given = re.compile(rf"""^[ \t]+name[ \t]*(?::[^=\n]+)?=[ \t]*["']{re.escape(name)}["']""", re.MULTILINE)
+    hits = [
+        (label, entry)
+        for label, entry in _sources(package, group)
+        if (entry is not None and entry.name == name)
+        or given.search(_source(package, label) if entry is None else _source("", entry.module))
+    ]
+    if len(hits) != 1:
+        return None
+    ((label, entry),) = hits
+    if entry is not None and _harm(entry):
+        return None
+    try:
+        loaded = importlib.import_module(label) if entry is None else entry.load()
+    except (Exception, SystemExit):  # `discover` says so
+        return None
+    classes = [cls for cls in _offered(loaded, base) if getattr(cls, "name", None) == name]
+    return classes[0] if len(classes) == 1 else None
+
+
+def _source(package: str, module: str) -> str:
+    """The source of a module that is not imported, of a package that is or of none; empty where there is none."""
+    try:
+        if package:
+            spec = PathFinder.find_spec(module, importlib.import_module(package).__path__)
+        else:
+            first, *rest = module.split(".")
+            spec = importlib.util.find_spec(first)
+            for number in range(len(rest)):
+                if spec is None:
+                    return ""
+                spec = PathFinder.find_spec(".".join((first, *rest[: number + 1])), spec.submodule_search_locations)
+        return Path(spec.origin).read_text(encoding="utf-8") if spec is not None and spec.origin else ""
+    except (OSError, ValueError, ImportError, AttributeError):
+        return ""
+
+
+def _harm(entry: EntryPoint) -> str:
+    """What importing another distribution's plugin does to a copy of this process; empty where that lives on."""
+    if not hasattr(os, "fork"):
+        return ""
+    pid = os.fork()
+    if pid == 0:
+        _import_and_end(entry)
+    end = time.monotonic() + _IMPORT_SECONDS
+    while not (ended := os.waitpid(pid, os.WNOHANG))[0]:
+        if time.monotonic() > end:
+            os.kill(pid, 9)
+            os.waitpid(pid, 0)
+            return f"importing it does not end within {_IMPORT_SECONDS:.0f} s"
+        time.sleep(0.002)
+    code = os.waitstatus_to_exitcode(ended[1])
+    if code == _IMPORTED:
+        return ""
+    if code == _RAISED:
+        return "importing it raises what is no error, such as KeyboardInterrupt"
+    return f"importing it ends the process, with {f'signal {-code}' if code < 0 else f'exit code {code}'}"
+
+
+def _import_and_end(entry: EntryPoint) -> None:
+    """In the copy: imports, and ends; what is printed goes nowhere."""
+    code = _RAISED
+    try:
+        nowhere = os.open(os.devnull, os.O_RDWR)
+        for number in range(3):
+            os.dup2(nowhere, number)
+        entry.load()
+        code = _IMPORTED
+    except (Exception, SystemExit):  # as it will in this process, where that is kept
+        code = _IMPORTED
+    finally:
+        os._exit(code)
 
 
 _only_here: list[type] = []

@@ -44,6 +44,8 @@ def module_of(text: str, root: Path | None) -> ModuleType:
     if path is not None and not path.is_file():
         raise UsageError(f"{text!r}: there is no file {path}. Give FILE.py:NAME with the path of the file.")
     folder = path.resolve().parent if path is not None else (root or Path()).resolve()
+    if path is None and where.partition(".")[0] in sys.stdlib_module_names:  # a record may say `os:system`
+        raise UsageError(f"{text!r}: {where} is Python's own module. Give FILE.py:NAME for a file of yours.")
     with _importable(folder):
         try:
             return importlib.import_module(where) if path is None else _from_file(path.resolve())
@@ -53,6 +55,12 @@ def module_of(text: str, root: Path | None) -> ModuleType:
                     f"{text!r}: there is no module {error.name!r} in {folder} or installed. Give FILE.py:NAME for a "
                     "file."
                 ) from None
+            if path is not None and "relative import with no known parent" in str(error):
+                dotted = where.removesuffix(".py").replace("/", ".")
+                raise UsageError(
+                    f"{text!r} is part of a package, by its relative import ({_where(error, path)}). Name it as one, "
+                    f"from the folder that holds the package: {dotted}:{text.rpartition(':')[2]}"
+                ) from error
             raise UsageError(
                 f"{text!r} cannot be imported: {_where(error, path)}. Correct it, and try it by itself: python "
                 f"{path if path is not None else '-c ' + repr('import ' + where)}"

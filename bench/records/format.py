@@ -2,7 +2,7 @@
 
 from bench.records.record import Record
 
-__all__ = ["duration", "quantity", "spent_text"]
+__all__ = ["duration", "milliseconds", "percent", "quantity", "spent_text"]
 
 
 def quantity(value: float) -> str:
@@ -14,10 +14,20 @@ def quantity(value: float) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Seconds, minutes or hours, in three digits at most."""
-    if seconds < 90:
+    """Seconds, minutes or hours, in about three digits: `41.2 s`, `12.5 min` or `3.2 h`."""
+    if seconds < 120:
         return f"{seconds:.3g} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+    return f"{seconds / 60:.3g} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+
+
+def milliseconds(seconds: float) -> str:
+    """A latency in three digits: `1.25 ms`."""
+    return f"{1e3 * seconds:.3g} ms"
+
+
+def percent(fraction: float, digits: int = 2) -> str:
+    """A fraction, such as an accuracy: 0.975 is `97.50 %`."""
+    return f"{100 * fraction:.{digits}f} %"
 
 
 def spent_text(record: Record) -> str:

@@ -14,7 +14,7 @@ from bench.errors import StoreError
 from bench.records.reading import cleaned, is_clean
 from bench.records.text import plain
 from bench.specs.digest import digest
-from bench.specs.track import describe
+from bench.specs.toml_file import describe
 
 __all__ = [
     "SCHEMA",
@@ -28,6 +28,7 @@ __all__ = [
     "Status",
     "parse_record",
     "results_sha256",
+    "rewards_of",
 ]
 
 SCHEMA: Literal[2] = 2
@@ -296,6 +297,12 @@ class Record(_Part):
         """The record as indented JSON, with a final newline."""
         left_out = _SINCE_2 if self.schema_version == 1 else None
         return self.model_dump_json(by_alias=True, indent=1, exclude=left_out) + "\n"
+
+
+def rewards_of(record: Record) -> tuple[float, ...]:
+    """What a search was rewarded with, episode by episode."""
+    values = (point.values.get("reward") for point in record.curve if point.phase == "search")
+    return tuple(reward for reward in values if reward is not None)
 
 
 def results_sha256(record: Record) -> str:

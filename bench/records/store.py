@@ -12,7 +12,7 @@ either the old file or the new one.
 
 import os
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +21,7 @@ from filelock import FileLock, Timeout
 from safetensors import SafetensorError
 
 from bench.errors import StoreError, Unwritable
-from bench.records.index import record_paths
+from bench.records.index import RecordIndex, is_store, record_paths
 from bench.records.reading import read_regular
 from bench.records.record import Record, parse_record
 
@@ -29,6 +29,7 @@ __all__ = [
     "Store",
     "Unreadable",
     "each_record",
+    "read_briefs",
     "read_paths",
     "read_records",
     "sweep",
@@ -211,6 +212,16 @@ def read_records(root: Path) -> tuple[list[Record], list[Unreadable]]:
         else:
             records[each.run_id] = each
     return list(records.values()), unreadable
+
+
+def read_briefs(root: Path, tracks: Collection[str] = ()) -> tuple[list[Record], list[Unreadable]]:
+    """The same, of all tracks or of some, without curves: from the index where `root` is a store.
+
+    See `bench.records.index.Brief`.
+    """
+    index = RecordIndex(root, kept=is_store(root))
+    found = {each.record.run_id: each.record for each in index.briefs(tracks)}
+    return list(found.values()), [Unreadable(path, reason) for path, reason in index.unreadable()]
 
 
 def each_record(root: Path) -> Iterator[Record | Unreadable]:

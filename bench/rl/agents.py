@@ -119,7 +119,7 @@ def ddpg(env: "PruningEnv", seed: int, episodes: int, settings: DDPGSettings | N
 
 
 def dqn(
-    env: "PruningEnv", seed: int, *, gamma: float, epsilon: float, exploring: int, updates: int, replay: int = 10_000
+    env: "PruningEnv", seed: int, gamma: float, epsilon: float, exploring: int, updates: int, replay: int = 10_000
 ) -> "PatientDQN":
     """A deep Q-network (Mnih et al. 2015) on the CPU, for walks with discrete actions: see `bench.rl.patient_dqn`.
 

@@ -7,9 +7,13 @@ machine trained it, it is the network of that track and seed, and the record say
 Observers only read, so that the weights do not depend on them. When a method brings an observer that did not watch, the
 network is trained again with it and must come out bitwise equal where the first training was on such a processor too.
 Elsewhere the history is of this machine's training, which the record says.
+
+What a power cut left damaged in the store is trained again, which is said; a committed network is never replaced.
 """
 
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -154,15 +158,16 @@ def dense_network(
         committed: folder of committed ones; None: `committed_dense()`.
 
     Raises:
-        StoreError: what is there cannot be read, or was edited.
+        StoreError: what is committed cannot be read, or was edited.
         BenchError: training it again with other observers gave other weights.
     """
     key, given = dense_key(spec), spec.track.weights is not None
     observers = () if given else observers  # nothing is trained here, so that nothing is seen
     shared, own = (committed or committed_dense()) / key, store.dense_folder(key)
     with store.lock(key, waiting=lambda: report("waiting for the dense network", 0.0)):
-        first = read_meta(shared)
-        kept = read_meta(own)
+        with _advice():
+            first = read_meta(shared)
+        kept = _intact(own, observers)
         missing = [each for each in observers if not _watched(first, each) and not _watched(kept, each)]
         if missing or (first is None and kept is None):
             kept = (
@@ -173,12 +178,13 @@ def dense_network(
     meta, folder = (first, shared) if first is not None else (kept, own)
     assert meta is not None
     network = build(plugin, data, spec.seed, fresh=not given)
-    tensors = load_tensors(folder / "weights.safetensors", meta.weights_sha256)
-    history, of_another = _history(observers, (meta, folder), (kept, own))
-    try:
-        network.load_state_dict(tensors)
-    except RuntimeError as error:
-        raise StoreError(f"the dense network in {folder} is damaged: {error}. Delete that folder.") from None
+    with _advice():
+        tensors = load_tensors(folder / "weights.safetensors", meta.weights_sha256)
+        history, of_another = _history(observers, (meta, folder), (kept, own))
+        try:
+            network.load_state_dict(tensors)
+        except RuntimeError as error:
+            raise StoreError(f"the dense network in {folder} is damaged: {error}.") from None
     return Dense(
         network=network.eval(),
         weights_sha256=meta.weights_sha256,
@@ -192,6 +198,37 @@ def dense_network(
         machines=meta.machines,
         history_of_another=of_another,
     )
+
+
+@contextmanager
+def _advice() -> Iterator[None]:
+    """What is damaged where nothing may be put in its place."""
+    try:
+        yield
+    except StoreError as error:
+        raise StoreError(f"{error} Restore that folder, or delete it.") from None
+
+
+def _intact(folder: Path, observers: Sequence[type[Observer]]) -> DenseMeta | None:
+    """What the store's folder holds and is whole; what is not counts as not there, and is made again."""
+    try:
+        meta = read_meta(folder)
+        if meta is not None:
+            load_tensors(folder / "weights.safetensors", meta.weights_sha256)
+    except StoreError as error:
+        print(f"note: {error} It is trained again.", file=sys.stderr, flush=True)
+        return None
+    for each in observers:
+        row = None if meta is None else meta.observers.get(each.name)
+        if meta is None or row is None:
+            continue
+        try:
+            load_tensors(folder / f"{each.name}.safetensors", row.sha256)
+        except StoreError as error:
+            print(f"note: {error} It is trained again, observed.", file=sys.stderr, flush=True)
+            whole = {name: other for name, other in meta.observers.items() if name != each.name}
+            meta = meta.model_copy(update={"observers": whole})
+    return meta
 
 
 def dense_seconds(spec: RunSpec, store: Store) -> float | None:

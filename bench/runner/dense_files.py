@@ -25,7 +25,7 @@ from bench.measure.network import tensors_sha256
 from bench.records.record import Measured, Point, Spent
 from bench.records.store import write_atomically, write_text
 from bench.specs.digest import digest
-from bench.specs.track import describe
+from bench.specs.toml_file import describe
 
 __all__ = [
     "DenseMeta",
@@ -107,7 +107,7 @@ def read_meta(folder: Path) -> DenseMeta | None:
         return None
     except (OSError, ValueError, RecursionError) as error:
         why = describe(error) if isinstance(error, ValidationError) else str(error)
-        raise StoreError(f"{path} cannot be read: {why}. Delete the folder {folder}.") from None
+        raise StoreError(f"the dense network in {folder} is damaged: {path.name}: {why}.") from None
     return meta
 
 
@@ -127,11 +127,10 @@ def load_tensors(path: Path, sha256: str) -> dict[str, Tensor]:
     try:
         tensors: dict[str, Tensor] = load_file(path)
     except (OSError, SafetensorError) as error:
-        raise StoreError(f"the dense network in {path.parent} is damaged: {error}. Delete that folder.") from None
+        raise StoreError(f"the dense network in {path.parent} is damaged: {path.name}: {error}.") from None
     if tensors_sha256(tensors) != sha256:
         raise StoreError(
-            f"the dense network in {path.parent} is damaged: the hash of {path.name} is not the one in dense.json. "
-            "Delete that folder."
+            f"the dense network in {path.parent} is damaged: the hash of {path.name} is not the one in dense.json."
         )
     return tensors
 

@@ -59,22 +59,30 @@ def inputs_here(track: Track, device: Device) -> TrackInputs:
     return inputs_in(track, load_data(track, data_folder(None), device))
 
 
-def with_inputs(spec: RunSpec, method: type[Method], inputs: TrackInputs) -> RunSpec:
-    """The spec with the hashes of what it is made from."""
-    source = source_of(method.__module__)
+def with_inputs(spec: RunSpec, method: type[Method] | None, inputs: TrackInputs) -> RunSpec:
+    """The spec with the hashes of what it is made from; those of the method stay where it is None."""
+    source = None if method is None else source_of(method.__module__)
     return replace(
         spec,
-        method_sha256=source.sha256,
+        method_sha256=spec.method_sha256 if source is None else source.sha256,
         network_sha256=inputs.network.source.sha256,
         weights_sha256=inputs.network.weights_sha256,
         data_sha256=inputs.data_sha256,
         data_fingerprint=inputs.data_fingerprint,
-        sources={"method": source.lines(), "network": inputs.network.source.lines()},
+        sources={
+            "method": spec.sources.get("method", {}) if source is None else source.lines(),
+            "network": inputs.network.source.lines(),
+        },
     )
 
 
-def refuse_other_inputs(spec: RunSpec, method: type[Method], data: Data) -> None:
+def refuse_other_inputs(spec: RunSpec, method: type[Method] | None, data: Data) -> None:
     """Does nothing where this process has the code, weights and images that the spec was made with.
+
+    Args:
+        spec: of the run.
+        method: the method's class; None where it is not imported yet, and not looked at.
+        data: the images.
 
     Raises:
         UsageError: code or weights are others by now.

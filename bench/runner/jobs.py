@@ -17,7 +17,8 @@ from bench.specs.budget import BudgetOverride, Unit
 from bench.specs.claim import Claim, load_claim
 from bench.specs.run import RunSpec
 from bench.specs.target import Target
-from bench.specs.track import Track, describe, load_track
+from bench.specs.toml_file import describe
+from bench.specs.track import Track, load_track
 from bench.training.hooks import Observer
 from bench.trial.method import Config, Method
 from bench.trial.methods import method_class, method_classes

@@ -187,7 +187,9 @@ class _Watch:
         if self.limits.bytes != "auto":
             return self.limits.bytes
         free = free_bytes()
-        return None if free is None else int(free * FREE_SHARE)
+        if free is None:
+            return None
+        return int(free * FREE_SHARE) + resident_bytes([os.getpid()])  # what it shares with the nursery takes nothing
 
     def _hear(self) -> None:
         """The driver: `stop`, once, or its end."""

@@ -1,7 +1,8 @@
 """Runs on a Ray cluster: an existing one by its address, or one started on this machine.
 
 Each run asks Ray for one GPU, or for the track's CPU threads, and is a process of its own on its node, started and kept
-as on this machine (`workers`). The code travels with it (`runtime_env`), data are found or fetched on each node. While
+as on this machine (`workers`). The code and the plugins travel with it (`travel`, `runtime_env`), data are found or
+fetched on each node, by one run at a time. While
 it runs, what a run leaves lies in a folder of its node; at its end, and at each look in between, its journal, record,
 network and log come back to the driver's store, whole or not at all. So a lost worker's or node's run goes on elsewhere
 from the last journal that came back.
@@ -29,6 +30,7 @@ from bench.runner.keeper import Ended
 from bench.runner.limits import Limits
 from bench.runner.output_log import LOG
 from bench.runner.run_process import Task
+from bench.runner.travel import pack_code
 from bench.runner.workers import finish_of
 
 if TYPE_CHECKING:
@@ -40,6 +42,7 @@ __all__ = ["RayExecutor"]
 
 _LOOK_SECONDS = 1.0
 _FETCH_SECONDS = 10.0
+_STORE = "bench-ray-"
 
 
 class RayExecutor:
@@ -60,6 +63,7 @@ class RayExecutor:
             raise UsageError("Ray is not installed: pip install 'bench[ray]'.") from None
         self._ray: Any = ray
         self._limits, self._workers = options.limits, options.workers
+        self._code = tempfile.TemporaryDirectory(prefix="bench-code-")
         self._owned = not ray.is_initialized()
         if self._owned:
             here: dict[str, Any] = (
@@ -71,6 +75,7 @@ class RayExecutor:
                     log_to_driver=False,
                     include_dashboard=False,
                     configure_logging=False,
+                    runtime_env={"working_dir": str(pack_code(Path(self._code.name) / "code"))},
                     **here,
                 )
             except (ConnectionError, RuntimeError, ValueError) as error:
@@ -80,6 +85,7 @@ class RayExecutor:
         """Leaves the cluster; one that was started here ends."""
         if self._owned:
             self._ray.shutdown()
+        self._code.cleanup()
 
     def run(self, queue: JobQueue, workplace: Workplace, progress: Progress) -> Iterator[Finish]:
         """How each job ended, as they end.
@@ -121,17 +127,21 @@ class RayExecutor:
         gpu = job.spec.device == "cuda"
         needs = {"num_gpus": 1, "num_cpus": 0} if gpu else {"num_cpus": job.spec.track.threads}
         variables = {
-            name: value for name, value in os.environ.items() if name.startswith(("BENCH_", "OMP_", "PYTHONPATH"))
+            name: value
+            for name, value in os.environ.items()
+            if name.startswith(("BENCH_", "OMP_")) and name != "BENCH_DATA"
         }
         remote = self._ray.remote(max_concurrency=4, max_restarts=0, **needs)(_Runner)
         return remote.options(runtime_env={"env_vars": variables}).remote()
 
-    def _order(self, job: Job, workplace: Workplace) -> tuple[bytes, bytes, str, Limits]:
+    def _order(self, job: Job, workplace: Workplace) -> tuple[bytes, list[bytes], str, Limits]:
         """The job, what is here of its journal and its dense network, the data folder, and the limits."""
-        from bench.runner.dense import dense_key
+        from bench.runner.dense import committed_dense, dense_key
 
-        files = _pack(workplace.store.root, job.spec.run_id, f"dense/{dense_key(job.spec)}")
-        return dumps(job), files, str(workplace.data_folder), self._limits
+        key = dense_key(job.spec)
+        here = workplace.store.root if not (committed_dense() / key).is_dir() else committed_dense().parent
+        files = [_pack(workplace.store.root, job.spec.run_id), _pack(here, f"dense/{key}")]
+        return dumps(job), files, str(workplace.data_folder.absolute()), self._limits
 
     def _finish(self, job: Job, reference: Any, workplace: Workplace) -> Finish:
         try:
@@ -146,12 +156,13 @@ class _Runner:
     """On a node: one run in a process of its own, in a store of its own."""
 
     def __init__(self) -> None:
-        self._store = Path(tempfile.mkdtemp(prefix="bench-ray-"))
+        _sweep_stores()
+        self._store = Path(tempfile.mkdtemp(prefix=f"{_STORE}{os.getpid()}-"))
         self._run_id = ""
         self._phase: tuple[str, float] = ("starting", 0.0)
         self._stop = threading.Event()
 
-    def run(self, job: bytes, files: bytes, data_folder: str, limits: Limits) -> tuple[Ended | None, bool, bytes]:
+    def run(self, job: bytes, files: list[bytes], data_folder: str, limits: Limits) -> tuple[Ended | None, bool, bytes]:
         """Carries the job out; how its process ended, whether it was told to stop, and what it left."""
         import pickle
 
@@ -160,7 +171,8 @@ class _Runner:
 
         found = pickle.loads(job)
         self._run_id = found.spec.run_id
-        _unpack(files, self._store)
+        for each in files:
+            _unpack(each, self._store)
         nursery = Nursery()
         try:
             log = self._store / self._run_id / LOG
@@ -192,6 +204,14 @@ class _Runner:
     def files(self) -> bytes:
         """What the run has left so far."""
         return _pack(self._store, self._run_id, "dense")
+
+
+def _sweep_stores() -> None:
+    """Removes the stores of actors that were killed on this node."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{_STORE}*"):
+        pid = folder.name.removeprefix(_STORE).partition("-")[0]
+        if pid.isdigit() and not Path(f"/proc/{pid}").exists() and Path("/proc/self").exists():
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _pack(store: Path, *folders: str) -> bytes:

@@ -3,6 +3,7 @@ network, `prune`, fine-tuning, the target, measuring, the record)."""
 
 import os
 import shutil
+import time
 import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
@@ -103,14 +104,16 @@ def execute(
         JournalRefused: a killed process left a journal that this code cannot go on with; nothing was written.
     """
     spec, process = job.spec, os.getpid()
-    method = method_class(spec.method)
-    builder = RecordBuilder(spec, method, job.command)
     data = workplace.data(spec)
-    refuse_other_inputs(spec, method, data)
-    builder.provenance["data_fingerprint"] = data.fingerprint
+    refuse_other_inputs(spec, None, data)
     with use_threads(spec.track.threads, spec.device):
+        dense = _before_the_method(job, data, workplace.store, report)
+        method = method_class(spec.method)
+        refuse_other_inputs(spec, method, data)
+        builder = RecordBuilder(spec, method, job.command)
+        builder.provenance["data_fingerprint"] = data.fingerprint
         try:
-            status = _steps(spec, method, data, workplace.store, builder, job.observers, report)
+            status = _steps(spec, method, data, workplace.store, builder, dense, report)
             record = builder.record(status)
         except GuardViolation as error:
             record = builder.record("invalid", str(error))
@@ -127,6 +130,30 @@ def execute(
     (workplace.store.folder(spec.run_id) / LIVE).unlink(missing_ok=True)
     sweep(workplace.store.folder(spec.run_id))
     return record
+
+
+@dataclass(frozen=True)
+class _Begun:
+    """What came of the run's first step: the dense network, or why there is none."""
+
+    dense: Dense | BaseException
+    observers: tuple[type[Observer], ...]
+    seconds: float
+
+
+def _before_the_method(job: Job, data: Data, store: Store, report: Report) -> _Begun:
+    """Takes or trains the dense network, which others share, before the method's code is imported: importing it may
+    change anything in this process."""
+    begun, found = time.monotonic(), None
+    try:
+        found = dense_network(job.spec, network_of(job.spec.track), data, store, job.observers, report)
+    except (StoreError, DataError, interrupt.Stopped):
+        raise
+    except BaseException as error:
+        if isinstance(error, KeyboardInterrupt) and interrupt.requested():
+            raise
+        found = error
+    return _Begun(found, job.observers, time.monotonic() - begun)
 
 
 def _failed(builder: RecordBuilder, error: BaseException) -> Record:
@@ -173,13 +200,18 @@ def _steps(
     data: Data,
     store: Store,
     builder: RecordBuilder,
-    observers: tuple[type[Observer], ...],
+    first: _Begun,
     report: Report,
 ) -> Status:
+    builder.wall_seconds["dense"] = first.seconds
+    dense = first.dense
+    if isinstance(dense, BaseException):
+        raise dense
     plugin = network_of(spec.track)
-    wanted = tuple(dict.fromkeys((*method.observers, *observers)))
-    with builder.timed("dense"):
-        dense = dense_network(spec, plugin, data, store, wanted, report)
+    wanted = tuple(dict.fromkeys((*method.observers, *first.observers)))
+    if not set(method.observers) <= set(first.observers):  # of a job that was made without the plan's
+        with builder.timed("dense"):
+            dense = dense_network(spec, plugin, data, store, wanted, report)
     builder.provenance |= dense.provenance()
     journal = _journal(store, spec, data, dense)
     builder.provenance["machines"] = machines_in(journal_folder(store, spec))

@@ -7,15 +7,14 @@ Whether a number was reproduced is decided in `bench.leaderboard.verdicts.verdic
 
 import json
 from functools import cached_property
-from importlib.resources import files
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from bench.errors import UsageError, unknown_name
+from bench.errors import UsageError
 from bench.specs.target import Target
-from bench.specs.track import Track, describe, load_track, parse_toml
+from bench.specs.toml_file import built_in, describe, file_of, parse_toml
+from bench.specs.track import Track, load_track
 
 __all__ = ["PREFIX", "Claim", "Measure", "Number", "claim_names", "load_claim"]
 
@@ -220,14 +219,9 @@ def _merged(fields: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def _builtin() -> dict[str, Path]:
-    folder = Path(str(files("bench.leaderboard") / "claims"))
-    return {path.stem: path for path in sorted(folder.glob("*.toml"))}
-
-
 def claim_names() -> tuple[str, ...]:
     """Names of the built-in claims."""
-    return tuple(_builtin())
+    return tuple(built_in("claim"))
 
 
 def load_claim(name: str) -> Claim:
@@ -236,10 +230,5 @@ def load_claim(name: str) -> Claim:
     Raises:
         UsageError: no such claim or file, or a field of it is missing, unknown or wrong; every such field is named.
     """
-    if name.endswith(".toml"):
-        path = Path(name)
-        if not path.is_file():
-            raise UsageError(f"claim file {name!r} does not exist. Built-in claims: {', '.join(_builtin())}.")
-    elif (path := _builtin().get(name, Path())) == Path():
-        raise unknown_name("claim", name, _builtin())
+    path = file_of("claim", name)
     return parse_toml(Claim, path.read_bytes(), f"claim {name}", path.stem)

@@ -5,19 +5,18 @@ prunable groups, the dense recipe, the fine-tuning recipe, the budget, the targe
 the precision. The built-in tracks are the files of `leaderboard/tracks/`; a path to another file works alike.
 """
 
-import tomllib
 from collections.abc import Mapping, Set
-from functools import cached_property
-from importlib.resources import files
+from functools import cache, cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, get_args
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from bench.errors import UsageError, unknown_name
+from bench.errors import UsageError
 from bench.specs.budget import Unit
 from bench.specs.sources import ImagesSection, unpacked
 from bench.specs.target import Target
+from bench.specs.toml_file import built_in, file_of, parse_toml
 
 __all__ = ["PLAN_FIELDS", "STATUS_FIELDS", "Recipe", "Track", "deciding_fields", "load_track", "track_names"]
 
@@ -29,7 +28,6 @@ STATUS_FIELDS = frozenset({"floor", "tolerance"})
 Positive = Annotated[float, Field(gt=0, le=1e9)]
 Share = Annotated[float, Field(gt=0, lt=1)]
 Setting = bool | int | float | str | list[Any]
-Model = TypeVar("Model", bound=BaseModel)
 _NO_DEFAULT = object()
 
 
@@ -230,6 +228,7 @@ def _not_default(section: type[BaseModel], fields: Mapping[str, Any]) -> dict[st
     return found
 
 
+@cache
 def _section_of(annotation: Any) -> type[BaseModel] | None:
     """The section that a field holds, if it holds one."""
     for each in (annotation, *get_args(annotation)):
@@ -238,14 +237,9 @@ def _section_of(annotation: Any) -> type[BaseModel] | None:
     return None
 
 
-def _builtin() -> dict[str, Path]:
-    folder = Path(str(files("bench.leaderboard") / "tracks"))
-    return {path.stem: path for path in sorted(folder.glob("*.toml"))}
-
-
 def track_names() -> tuple[str, ...]:
     """Names of the built-in tracks."""
-    return tuple(_builtin())
+    return tuple(built_in("track"))
 
 
 def load_track(name: str) -> Track:
@@ -254,17 +248,8 @@ def load_track(name: str) -> Track:
     Raises:
         UsageError: no such track or file, or a field of it is missing, unknown or wrong; every such field is named.
     """
-    if name.endswith(".toml"):
-        path = Path(name)
-        if not path.is_file():
-            raise UsageError(f"track file {name!r} does not exist. Built-in tracks: {', '.join(_builtin())}.")
-    else:
-        tracks = _builtin()
-        if name not in tracks:
-            raise unknown_name("track", name, tracks)
-        path = tracks[name]
-    root = path.resolve().parent if name.endswith(".toml") else None
-    return parse_track(path.read_bytes(), str(path) if name.endswith(".toml") else name, path.stem, root)
+    path = file_of("track", name)
+    return parse_track(path.read_bytes(), name, path.stem, path.resolve().parent if name.endswith(".toml") else None)
 
 
 def parse_track(content: bytes, source: str, stem: str, root: Path | None = None) -> Track:
@@ -274,36 +259,3 @@ def parse_track(content: bytes, source: str, stem: str, root: Path | None = None
         UsageError: not TOML, or a field is missing, unknown or wrong.
     """
     return parse_toml(Track, content, f"track {source}", stem, root=root)
-
-
-def parse_toml(model: type[Model], content: bytes, source: str, stem: str, **more: Any) -> Model:
-    """A model from the bytes of a TOML file; `source` names it in errors, `stem` is its name, `more` beside its fields.
-
-    Raises:
-        UsageError: not TOML, or a field is missing, unknown or wrong; every such field is named.
-    """
-    try:
-        fields: dict[str, Any] = tomllib.loads(content.decode())
-    except (ValueError, RecursionError) as error:  # not UTF-8, not TOML, a number or a nesting past Python's limits
-        raise UsageError(f"{source}: not a TOML file: {error}") from None
-    try:
-        return model.model_validate({"name": stem, **fields, **more})
-    except ValidationError as error:
-        raise UsageError(f"{source}: {describe(error)}") from None
-
-
-def describe(error: ValidationError) -> str:
-    """One line for each field that pydantic refused: where, why, and the value."""
-    lines = []
-    for each in error.errors(include_url=False, include_context=False):
-        where = ".".join(str(part) for part in each["loc"]) or "(whole file)"
-        given = "" if each["type"] == "missing" or not each["loc"] else f" (given: {_shown(each['input'])})"
-        lines.append(f"{where}: {each['msg']}{given}"[:300])
-    return "; ".join(lines)
-
-
-def _shown(value: Any) -> str:
-    try:
-        return repr(value)
-    except (ValueError, RecursionError):  # a number or a nesting past Python's limits
-        return f"a {type(value).__name__} too large to print"

@@ -1,5 +1,6 @@
 """What a W&B run used and made, as artifacts: the data set and the dense network, the record and the pruned network."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,11 @@ def use_inputs(wandb: Any, run: Any, record: Record, store: Path) -> None:
     fingerprint = record.manifest.get("data_fingerprint")
     name = record.track_fields.get("dataset")
     if isinstance(fingerprint, str) and isinstance(name, str):
-        _use(run, wandb.Artifact(_safe(f"data-{name}"), type="dataset", metadata={"fingerprint": fingerprint}))
+        _use(run, _described(wandb, f"data-{name}", "dataset", {"fingerprint": fingerprint}))
     sha256 = record.manifest.get("dense_sha256")
     if isinstance(sha256, str) and sha256:
         about = {"weights_sha256": sha256, "track": record.track, "seed": record.seed}
-        dense = wandb.Artifact(_safe(f"dense-{record.track}-s{record.seed}"), type="network", metadata=about)
+        dense = _described(wandb, f"dense-{record.track}-s{record.seed}", "network", about)
         for weights in sorted(store.glob("dense/*/weights.safetensors")):
             if sha256 in (weights.parent / "dense.json").read_text(encoding="utf-8"):
                 dense.add_file(str(weights.resolve()), "weights.safetensors", policy="immutable", skip_cache=True)
@@ -42,6 +43,14 @@ def log_files(wandb: Any, run: Any, record: Record, network: Path | None) -> Non
     if network is not None:
         artifact.add_file(str(network.resolve()), "network.safetensors", policy="immutable", skip_cache=True)
     run.log_artifact(artifact, aliases=["latest", record.status])
+
+
+def _described(wandb: Any, name: str, kind: str, about: dict[str, Any]) -> Any:
+    """An artifact that holds what it is as a file: W&B tells versions apart by their files alone."""
+    artifact = wandb.Artifact(_safe(name), type=kind, metadata=about)
+    with artifact.new_file("about.json", mode="w", encoding="utf-8") as file:
+        json.dump(about, file, sort_keys=True)
+    return artifact
 
 
 def _use(run: Any, artifact: Any) -> None:

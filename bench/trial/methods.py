@@ -1,6 +1,6 @@
 """Methods by name, those of other distributions too. What a method is stands in `bench.trial.method`."""
 
-from bench.plugins import discover
+from bench.plugins import discover, find
 from bench.trial.method import Method
 
 __all__ = ["method_class", "method_classes"]
@@ -18,5 +18,5 @@ def method_class(name: str) -> type[Method]:
     Raises:
         UsageError: there is none; the near names are listed.
     """
-    found: type[Method] = discover("bench.methods", "bench.methods", Method).get(name)
+    found: type[Method] = find("bench.methods", "bench.methods", Method, name)
     return found

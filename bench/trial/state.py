@@ -21,7 +21,7 @@ from bench.journal.training_state import (
 )
 from bench.records.record import Point, Spent
 from bench.specs.budget import Amount, Phase
-from bench.specs.track import describe
+from bench.specs.toml_file import describe
 from bench.surgery.weights import WeightMasks
 from bench.training.hooks import Hook
 from bench.trial.calls import Calls

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any, Literal, NamedTuple
 
 from bench.records.record import Record
@@ -44,7 +45,7 @@ def protocol_of(record: Record) -> Protocol:
         record.budget.unit,
         record.budget.amount,
         text(record.manifest.get("device_class", "unknown device")),
-        digest(_fields(record)),
+        _edition(json.dumps(_decided(record))),
     )
 
 
@@ -85,11 +86,23 @@ def text(value: Any) -> str:
     return value if isinstance(value, str) else f"{value:g}" if isinstance(value, float) else str(value)
 
 
+@lru_cache(maxsize=1000)
+def _edition(decided: str) -> str:
+    """Of what `_decided` says, as JSON text: thousands of runs say the same."""
+    track_fields, run = json.loads(decided)
+    return digest({"track": deciding_fields(track_fields, NOT_DECIDING), "run": run})
+
+
 def _fields(record: Record) -> dict[str, Any]:
+    track_fields, run = _decided(record)
+    return {"track": deciding_fields(track_fields, NOT_DECIDING), "run": run}
+
+
+def _decided(record: Record) -> tuple[dict[str, Any], dict[str, Any]]:
     measured = {key: record.manifest.get(key) for key in ("data_fingerprint", "precision", "threads")}
     if record.schema_version > 1:  # earlier records do not say it
         measured |= {key: record.manifest.get(key) for key in ("network_sha256", "weights_sha256")}
-    return {"track": deciding_fields(record.track_fields, NOT_DECIDING), "run": measured}
+    return record.track_fields, measured
 
 
 def _words(fields: Mapping[str, Any], names: Sequence[str]) -> str:

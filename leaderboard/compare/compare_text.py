@@ -12,6 +12,7 @@ from bench.leaderboard.board.comparable import text
 from bench.leaderboard.compare.compare import CONFIDENCE, Against, Measure, RunComparison
 from bench.leaderboard.compare.difference import AccuracyDifference
 from bench.records.console import make_console
+from bench.records.format import milliseconds, percent
 
 __all__ = ["as_json", "print_comparison"]
 
@@ -90,10 +91,10 @@ def _number(value: float | str | None, kind: str) -> str:
     if isinstance(value, str):
         return value
     if kind == "fraction":
-        return f"{100 * value:.2f} %"
+        return percent(value)
     if kind == "count":
         return f"{value:,}"
-    return f"{1e3 * value:.3g} ms" if value < 0.5 else f"{value:.1f} s"
+    return milliseconds(value) if value < 0.5 else f"{value:.1f} s"
 
 
 def _value(name: str, value: Any) -> str:

@@ -35,7 +35,7 @@ from bench.leaderboard.compare.difference import AccuracyDifference, difference
 from bench.leaderboard.compare.facts import differing, incomparable_reasons
 from bench.leaderboard.stats.correct_bits import checked_bits
 from bench.records.record import Measured, Record
-from bench.records.store import Unreadable, read_records
+from bench.records.store import Unreadable, read_briefs
 
 __all__ = ["CONFIDENCE", "Gate", "GateRow", "Rule", "judge", "run_gate"]
 
@@ -157,7 +157,7 @@ def run_gate(baseline: Path, store: Path, rule: Rule, tracks: Sequence[str] = ()
         if not folder.is_dir():
             problem = f"{folder} is not a folder. Give {what} a folder of records."
             return Gate((), (problem,), rule)
-        records, broken = read_records(folder)
+        records, broken = read_briefs(folder)
         unreadable += broken
         found.append(records)
     base, head = ([each for each in records if _named(each, tracks, methods)] for records in found)

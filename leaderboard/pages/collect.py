@@ -1,7 +1,7 @@
 """What the pages and the report are both made from: the board, the verdicts, and each method with its runs."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from bench.leaderboard.board.board import Board
@@ -40,21 +40,26 @@ class Material:
         board: the tracks, without the claims' own.
         verdicts: of all claims.
         methods: installed ones first, then those that only records name.
+        records: all of them, by run id.
+        rewards: of searches, by run id; None: as the records' curves have it.
     """
 
     board: Board
     verdicts: tuple[ClaimVerdict, ...]
     methods: tuple[MethodRuns, ...]
+    records: Mapping[str, Record]
+    rewards: Mapping[str, Sequence[float]] | None = None
 
 
 def gather(
     claims: Iterable[Claim],
-    records: Iterable[Record],
+    by_id: Mapping[str, Record],
     unreadable: Iterable[Unreadable],
     evidence: Mapping[str, Evidence] | None = None,
+    rewards: Mapping[str, Sequence[float]] | None = None,
 ) -> Material:
-    """Everything from the records, each of which is there once; `evidence` is what lies beside them, by run id."""
-    claims, records = list(claims), list(records)
+    """Everything from the records; they, `evidence` (what lies beside them) and `rewards` of searches by run id."""
+    claims, records = list(claims), list(by_id.values())
     claimed = {claim.track.name for claim in claims if claim.own_runs}
     by_method: dict[str, list[Record]] = defaultdict(list)
     for record in records:
@@ -65,4 +70,6 @@ def gather(
         board=summarise((record for record in records if record.track not in claimed), unreadable, evidence),
         verdicts=tuple(verdicts(claims, records)),
         methods=tuple(MethodRuns(name, installed.get(name), tuple(by_method[name])) for name in names),
+        records=by_id,
+        rewards=rewards,
     )

@@ -3,8 +3,9 @@
 from bench.leaderboard.board.board import Estimate, Row, Table
 from bench.leaderboard.board.comparison import RankInterval
 from bench.leaderboard.pages.column import Column
+from bench.records.format import duration, percent
 
-__all__ = ["columns", "duration", "heading", "percent", "points", "rank_text"]
+__all__ = ["columns", "heading", "interval", "points", "rank_text"]
 
 RANK_MEANING = (
     "from 1 + the methods that are significantly better to the number of methods less those that are significantly "
@@ -13,11 +14,11 @@ RANK_MEANING = (
 )
 
 
-def percent(estimate: Estimate) -> str:
+def interval(estimate: Estimate) -> str:
     """A fraction in percent with its interval: `91.20 ± 0.35 %`."""
     if estimate.half_width is None:
-        return f"{100 * estimate.mean:.2f} %"
-    return f"{100 * estimate.mean:.2f} ± {100 * estimate.half_width:.2f} %"
+        return percent(estimate.mean)
+    return f"{100 * estimate.mean:.2f} ± {percent(estimate.half_width)}"
 
 
 def points(estimate: Estimate) -> str:
@@ -31,13 +32,6 @@ def rank_text(rank: RankInterval) -> str:
     """`1`, `2 to 5`, `3 to 4 (provisional)`."""
     ends = f"{rank.low}" if rank.low == rank.high else f"{rank.low} to {rank.high}"
     return f"{ends}{' (provisional)' if rank.provisional else ''}"
-
-
-def duration(seconds: float) -> str:
-    """`41.2 s`, `12.5 min` or `3.2 h`."""
-    if seconds < 120:
-        return f"{seconds:.1f} s"
-    return f"{seconds / 60:.1f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
 
 
 def heading(table: Table) -> str:
@@ -105,11 +99,11 @@ def columns(table: Table, ranked: bool) -> tuple[Column[Row], ...]:
 
 
 def _top1(row: Row) -> str:
-    return percent(row.top1_test)
+    return interval(row.top1_test)
 
 
 def _dense(row: Row) -> str:
-    return f"{100 * row.dense_top1_test.mean:.2f} %"
+    return percent(row.dense_top1_test.mean)
 
 
 def _difference(row: Row) -> str:
@@ -123,15 +117,15 @@ def _rank(row: Row) -> str:
 
 
 def _macs(row: Row) -> str:
-    return f"{100 * row.macs_ratio:.1f} %"
+    return percent(row.macs_ratio, 1)
 
 
 def _macs_nonzero(row: Row) -> str:
-    return f"{100 * row.macs_nonzero_ratio:.1f} %"
+    return percent(row.macs_nonzero_ratio, 1)
 
 
 def _params(row: Row) -> str:
-    return f"{100 * row.params_ratio:.1f} %"
+    return percent(row.params_ratio, 1)
 
 
 def _compression_weights(row: Row) -> str:
@@ -155,7 +149,7 @@ def _evidence(row: Row) -> str:
 
 
 def _spent(row: Row) -> str:
-    return "–" if row.spent is None else f"{100 * row.spent:.0f} %"
+    return "–" if row.spent is None else percent(row.spent, 0)
 
 
 def _latency_column(batch: int) -> Column[Row]:

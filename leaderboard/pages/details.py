@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from bench.leaderboard.board.board import Row
-from bench.records.record import Point, Record
+from bench.records.record import Record, rewards_of
 
-__all__ = ["PHASES", "PhaseCost", "RowDetails", "reward_points", "row_details"]
+__all__ = ["PHASES", "PhaseCost", "RowDetails", "row_details"]
 
 PHASES = ("dense", "search", "prune", "finetune")
 """As they follow each other in a run."""
@@ -42,15 +42,26 @@ class RowDetails:
     rewards: tuple[tuple[float, ...], ...] = ()
 
 
-def row_details(row: Row, records: Mapping[str, Record]) -> RowDetails | None:
-    """More of a row, from the records of its runs by run id; None where none of them is there."""
+def row_details(
+    row: Row, records: Mapping[str, Record], rewards: Mapping[str, Sequence[float]] | None = None
+) -> RowDetails | None:
+    """More of a row, from the records of its runs by run id; None where none of them is there.
+
+    Args:
+        row: the row.
+        records: may be without their curves, where `rewards` are given.
+        rewards: by run id, what searches were rewarded with; None: as the records' curves have it.
+    """
     own = row.runs[: row.badges.seeds]  # those of rows with the same networks come after them
     found = [records[run.run_id] for run in own if run.run_id in records]
     if not found:
         return None
-    rewards = [_rewards(record) for record in sorted(found, key=lambda each: each.seed)]
+    searched = [
+        tuple(rewards_of(record) if rewards is None else rewards.get(record.run_id, ()))
+        for record in sorted(found, key=lambda each: each.seed)
+    ]
     return RowDetails(
-        {phase: _cost(phase, found) for phase in PHASES}, _kept(found), tuple(each for each in rewards if each)
+        {phase: _cost(phase, found) for phase in PHASES}, _kept(found), tuple(each for each in searched if each)
     )
 
 
@@ -77,12 +88,3 @@ def _kept(records: Iterable[Record]) -> dict[str, float]:
                 share = layer.nonzero / layer.params if layer.params else 1.0
             shares.setdefault(layer.name, []).append(share)
     return {name: fmean(values) for name, values in shares.items()}
-
-
-def reward_points(record: Record) -> tuple[Point, ...]:
-    """What a search was rewarded with, in order: all of its curve that `row_details` looks at."""
-    return tuple(point for point in record.curve if point.phase == "search" and point.values.get("reward") is not None)
-
-
-def _rewards(record: Record) -> tuple[float, ...]:
-    return tuple(reward for point in reward_points(record) if (reward := point.values["reward"]) is not None)

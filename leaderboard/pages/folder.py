@@ -40,6 +40,10 @@ class PageFolder:
             reason = error.strerror or error
             raise StoreError(f"cannot write {path}: {reason}. Free some space, or give another folder.") from None
 
+    def keep(self, name: str) -> None:
+        """A page that was written before stays."""
+        self._names.add(name)
+
     def write_last(self, name: str, text: str) -> Path:
         """Writes the page that makes the others current: whole or not at all, and on the disk before it returns.
 

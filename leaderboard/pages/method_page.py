@@ -17,11 +17,12 @@ from bench.leaderboard.pages.blocks import (
     TableRow,
     Text,
 )
-from bench.leaderboard.pages.columns import heading, percent, points
+from bench.leaderboard.pages.columns import heading, interval, points
 from bench.leaderboard.pages.installed import Installed
 from bench.leaderboard.pages.links import CLAIMS, method_page, run_page, track_page
 from bench.leaderboard.pages.track_page import section_anchor, verdict_table
 from bench.leaderboard.verdicts.verdicts import ClaimVerdict
+from bench.records.format import percent
 from bench.records.record import Record
 
 __all__ = ["method_plan", "method_row"]
@@ -131,10 +132,10 @@ def _results(name: str, board: Board) -> tuple[Block, ...]:
                     ", ".join(filter(None, (row.variant, f"the same networks: {row.label}" if row.twins else "")))
                     or "–"
                 ),
-                Cell(percent(row.top1_test), sort=row.top1_test.mean),
+                Cell(interval(row.top1_test), sort=row.top1_test.mean),
                 Cell(points(row.difference), sort=row.difference.mean),
-                Cell(f"{100 * row.macs_ratio:.1f} %", sort=row.macs_ratio),
-                Cell(f"{100 * row.params_ratio:.1f} %", sort=row.params_ratio),
+                Cell(percent(row.macs_ratio, 1), sort=row.macs_ratio),
+                Cell(percent(row.params_ratio, 1), sort=row.params_ratio),
                 Cell(f"{row.compression:.2f}×", sort=row.compression),
                 Cell(str(row.top1_test.n), sort=row.top1_test.n),
             )
@@ -180,4 +181,4 @@ def _runs(name: str, records: Sequence[Record], board: Board) -> tuple[Block, ..
 
 
 def _share(value: float | None, digits: int) -> Cell:
-    return Cell("–") if value is None else Cell(f"{100 * value:.{digits}f} %", sort=value)
+    return Cell("–") if value is None else Cell(percent(value, digits), sort=value)

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from bench.leaderboard.board.board import Row
 from bench.leaderboard.board.comparison import PairTest, TargetRanking
 from bench.leaderboard.pages.plots import LAYOUT, Figure, label
+from bench.records.format import percent
 
 __all__ = ["OUTCOME_COLOURS", "matrix_rows", "pair_matrix", "rank_bars"]
 
@@ -44,7 +45,7 @@ def rank_bars(rows: Sequence[Row]) -> Figure | None:
                 "marker": {
                     "color": ["#9dbcf5" if rank.provisional else "#3b82f6" for _, rank in ranked],
                 },
-                "customdata": [f"{100 * row.top1_test.mean:.2f} % top-1, {row.top1_test.n} seeds" for row, _ in ranked],
+                "customdata": [f"{percent(row.top1_test.mean)} top-1, {row.top1_test.n} seeds" for row, _ in ranked],
                 "hovertemplate": "%{y}: rank %{text}<br>%{customdata}<extra></extra>",
                 "showlegend": False,
             }

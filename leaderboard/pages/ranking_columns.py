@@ -17,7 +17,7 @@ from bench.leaderboard.board.comparison import (
     TargetRanking,
 )
 from bench.leaderboard.pages.column import Column
-from bench.leaderboard.pages.columns import percent, rank_text
+from bench.leaderboard.pages.columns import interval, rank_text
 from bench.leaderboard.stats.pairs import FEWER_LEVEL, FIVE_LEVEL
 
 __all__ = ["RankingTable", "ranking_tables"]
@@ -174,7 +174,7 @@ _AREAS: tuple[Column[Area], ...] = (
         "from 1 + the methods with a significantly larger area, as at one target",
         lambda row: "control" if row.rank is None and row.control else "–" if row.rank is None else rank_text(row.rank),
     ),
-    Column("mean top-1 over log size", "with its 95 % Student interval over seeds", lambda row: percent(row.area)),
+    Column("mean top-1 over log size", "with its 95 % Student interval over seeds", lambda row: interval(row.area)),
     Column("seeds", "seeds with a run at every target", lambda row: str(row.area.n)),
 )
 

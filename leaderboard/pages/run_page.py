@@ -10,12 +10,11 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
-from bench.leaderboard.pages.columns import duration
 from bench.leaderboard.pages.details import PHASES
 from bench.leaderboard.pages.html import definitions, plain_rows
 from bench.leaderboard.pages.links import INDEX, method_page, track_page
 from bench.leaderboard.pages.plots import LAYOUT, PHASE_COLOURS, Figure, label
-from bench.records.format import quantity, spent_text
+from bench.records.format import duration, milliseconds, percent, quantity, spent_text
 from bench.records.record import Measured, Point, Record
 
 __all__ = ["run_context"]
@@ -122,7 +121,7 @@ def _quantity(value: float | None, unit: str) -> str:
 
 
 def _percent(value: float | None) -> str:
-    return "–" if value is None else f"{100 * value:.2f} %"
+    return "–" if value is None else percent(value)
 
 
 def _points(before: float | None, after: float | None) -> str:
@@ -130,7 +129,7 @@ def _points(before: float | None, after: float | None) -> str:
 
 
 def _latency(row: Any) -> str:
-    return "–" if row is None else f"{row.median_seconds * 1e3:.3g} ms (IQR {row.iqr_seconds * 1e3:.2g})"
+    return "–" if row is None else f"{milliseconds(row.median_seconds)} (IQR {row.iqr_seconds * 1e3:.2g})"
 
 
 def _layers(record: Record) -> list[tuple[str, ...]]:
@@ -140,7 +139,7 @@ def _layers(record: Record) -> list[tuple[str, ...]]:
             layer.name,
             str(layer.width_before),
             str(layer.width_after),
-            f"{100 * layer.width_after / layer.width_before:.0f} %" if layer.width_before else "–",
+            percent(layer.width_after / layer.width_before, 0) if layer.width_before else "–",
             str(layer.params),
             str(layer.nonzero),
             quantity(layer.macs),

@@ -16,9 +16,9 @@ from typing import Any
 import jinja2
 from markupsafe import Markup, escape
 
+from bench.leaderboard.board.board import TrackSummary
 from bench.leaderboard.pages.blocks import Block, Fold, Link, Plot, ReportPlan
-from bench.leaderboard.pages.collect import gather
-from bench.leaderboard.pages.details import reward_points
+from bench.leaderboard.pages.collect import Material, gather
 from bench.leaderboard.pages.folder import GENERATOR, PageFolder
 from bench.leaderboard.pages.html import table
 from bench.leaderboard.pages.links import CLAIMS, INDEX, method_page, run_page, track_page
@@ -29,11 +29,11 @@ from bench.leaderboard.pages.track_page import overview_plan, track_plan, verdic
 from bench.leaderboard.pages.verdict_columns import COLUMNS
 from bench.leaderboard.verdicts.verdicts import WORDS, ClaimVerdict
 from bench.records.evidence import Evidence
-from bench.records.record import Record
+from bench.records.record import Record, rewards_of
 from bench.records.store import Unreadable
 from bench.specs.claim import claim_names, load_claim
 
-__all__ = ["write_leaderboard", "write_tracks"]
+__all__ = ["RunPages", "draw_all", "write_leaderboard", "write_tracks"]
 
 _STATIC = ("style.css", "plots.js", "page.js")
 _HOME = Link("Leaderboard", INDEX)
@@ -44,15 +44,18 @@ def write_leaderboard(
     unreadable: Iterable[Unreadable],
     out: Path,
     evidence: Mapping[str, Evidence] | None = None,
+    rewards: Mapping[str, Sequence[float]] | None = None,
 ) -> Path:
     """Writes the leaderboard and removes pages of tracks, methods and runs that are gone; other files in `out` stay.
 
     Args:
         records: all that is to be shown; of records with the same id the last one counts. They are taken one by one
-            and kept without most of their curves, so that a generator needs little memory.
+            and kept without their curves, so that a generator needs little memory.
         unreadable: files that could not be read as records, listed with the reason; asked for after the records.
         out: the folder, made if need be.
         evidence: by run id, what lies beside a record; None: nothing is known of that.
+        rewards: by run id, what searches were rewarded with; given where the records are without their curves, and the
+            pages of the runs are there already: they stay.
 
     Returns:
         The path of `index.html`.
@@ -60,14 +63,30 @@ def write_leaderboard(
     Raises:
         StoreError: `out` cannot be written.
     """
+    return draw_all(records, unreadable, out, evidence, rewards)[0]
+
+
+def draw_all(
+    records: Iterable[Record],
+    unreadable: Iterable[Unreadable],
+    out: Path,
+    evidence: Mapping[str, Evidence] | None = None,
+    rewards: Mapping[str, Sequence[float]] | None = None,
+) -> tuple[Path, Material]:
+    """`write_leaderboard`, and what the pages were drawn from."""
     claims = [load_claim(name) for name in claim_names()]
     claimed = {claim.track.name for claim in claims if claim.own_runs}
     folder, pages = PageFolder(out), _Pages()
     by_id: dict[str, Record] = {}
+    searched: dict[str, Sequence[float]] = {}
     for record in records:
-        folder.write(run_page(record.run_id), pages.run(record, has_track_page=record.track not in claimed))
-        by_id[record.run_id] = record.model_copy(update={"curve": reward_points(record)})
-    material = gather(claims, by_id.values(), unreadable, evidence)
+        if rewards is None:
+            folder.write(run_page(record.run_id), pages.run(record, has_track_page=record.track not in claimed))
+        else:
+            folder.keep(run_page(record.run_id))
+        by_id[record.run_id] = record.model_copy(update={"curve": ()})
+        searched[record.run_id] = rewards_of(record) if rewards is None else rewards.get(record.run_id, ())
+    material = gather(claims, by_id, unreadable, evidence, searched)
     board, found = material.board, material.verdicts
     tracks = {track.name for track in board.tracks}
 
@@ -81,51 +100,51 @@ def write_leaderboard(
         plan = method_plan(each.name, each.installed, each.records, board, found)
         folder.write(method_page(each.name), pages.report(plan))
     for track in board.tracks:
-        folder.write(track_page(track.name), pages.report(track_plan(track, found, by_id)))
+        folder.write(track_page(track.name), pages.report(track_plan(track, found, by_id, material.rewards)))
     folder.write(CLAIMS, pages.claims(found, tracks))
     overview = overview_plan(board, found, [each.row for each in material.methods])
     index = folder.write_last(INDEX, pages.overview(overview))
     folder.remove_others(("track", "method", "run"))
-    return index
+    return index, material
 
 
-def write_tracks(records: Iterable[Record], fresh: Iterable[Record], out: Path) -> Path:
-    """Draws again what a few new runs of a large store change: their own pages and those of their tracks.
-
-    The overview and the pages of methods and claims stay as they are until `write_leaderboard` draws them.
+def write_tracks(
+    tracks: Iterable[TrackSummary],
+    verdicts: Sequence[ClaimVerdict],
+    records: Mapping[str, Record],
+    rewards: Mapping[str, Sequence[float]],
+    out: Path,
+) -> Path:
+    """Writes the pages of some tracks alone; the overview and the other pages stay as `write_leaderboard` left them.
 
     Args:
-        records: all of the tracks that are drawn.
-        fresh: the new runs.
+        tracks: what is drawn.
+        verdicts: of the claims on these tracks.
+        records: by run id; they may be without their curves.
+        rewards: by run id, what searches were rewarded with.
         out: the folder.
 
     Returns:
-        The path of the page to look at first.
+        The path of the last page, or of the overview where there is none.
 
     Raises:
         StoreError: `out` cannot be written.
     """
-    claimed = {load_claim(name).track.name for name in claim_names()}
-    folder, pages, by_id = PageFolder(out), _Pages(), {record.run_id: record for record in records}
-    last = out / INDEX
+    folder, pages, last = PageFolder(out), _Pages(), out / INDEX
     for name in _STATIC:
         folder.write(name, _template_text(name))
     if not (out / "plotly.min.js").is_file():
         from plotly.offline import get_plotlyjs
 
         folder.write("plotly.min.js", get_plotlyjs())
-    for record in fresh:
-        folder.write(run_page(record.run_id), pages.run(record, has_track_page=record.track not in claimed))
-        last = out / run_page(record.run_id)
-    material = gather([], by_id.values(), ()) if by_id else None
-    for track in material.board.tracks if material else ():
-        folder.write(track_page(track.name), pages.report(track_plan(track, (), by_id)))
+    for track in tracks:
+        folder.write(track_page(track.name), pages.report(track_plan(track, verdicts, records, rewards)))
         last = out / track_page(track.name)
     return last
 
 
-class _Pages:
-    """The templates, each compiled once."""
+class RunPages:
+    """The templates, each compiled once, and the pages of runs."""
 
     def __init__(self) -> None:
         self._environment = jinja2.Environment(
@@ -148,6 +167,14 @@ class _Pages:
             "track_page": track_page,
         }
         self._run = self._environment.get_template("run.html")
+
+    def run(self, record: Record, has_track_page: bool) -> str:
+        """The page of a run; the tracks of claims have no page."""
+        return self._run.render(run_context(record, has_track_page))
+
+
+class _Pages(RunPages):
+    """All other pages."""
 
     def overview(self, plan: ReportPlan) -> str:
         """The index."""
@@ -177,10 +204,6 @@ class _Pages:
             "here": "Claims",
         }
         return self._environment.get_template("claims.html").render(words)
-
-    def run(self, record: Record, has_track_page: bool) -> str:
-        """The page of a run; the tracks of claims have no page."""
-        return self._run.render(run_context(record, has_track_page))
 
 
 def _has_plot(blocks: Iterable[Block]) -> bool:

@@ -16,7 +16,7 @@ from bench.leaderboard.pages.rank_plots import matrix_rows, pair_matrix, rank_ba
 from bench.leaderboard.pages.ranking_columns import RankingTable, ranking_tables
 from bench.records.record import Record
 
-__all__ = ["table_blocks", "text_cell"]
+__all__ = ["result_table", "table_blocks", "text_cell"]
 
 SHOWN_AT_ONCE = 40
 """Rows up to which cost by phase and widths by layer are shown without being asked for."""
@@ -28,7 +28,11 @@ _LEADING = re.compile(r"[+−-]?\d+(?:\.\d+)?")
 
 
 def table_blocks(
-    track: TrackSummary, table: Table, colour: Mapping[str, str], records: Mapping[str, Record]
+    track: TrackSummary,
+    table: Table,
+    colour: Mapping[str, str],
+    records: Mapping[str, Record],
+    rewards: Mapping[str, Sequence[float]] | None = None,
 ) -> tuple[Block, ...]:
     """Everything about one table of a track, in the order of reading."""
     shown = columns(table, track.ranked)
@@ -44,13 +48,13 @@ def table_blocks(
     ranking = ranking_tables(table)
     blocks += [_ranking_table(ranking_table) for ranking_table in ranking if not ranking_table.detail]
     if table.rows:
-        blocks.append(_result_table(f"Results: {heading(table)}", table.rows, shown))
+        blocks.append(result_table(f"Results: {heading(table)}", table.rows, shown))
     if table.curve_only:
         text = (
             "With a size that the method chose itself (target auto): on the plot, and here, but not comparable with "
             "the rows above."
         )
-        blocks += [Text(text), _result_table(f"Own size: {heading(table)}", table.curve_only, shown)]
+        blocks += [Text(text), result_table(f"Own size: {heading(table)}", table.curve_only, shown)]
     meanings = tuple((column.title, column.meaning) for column in shown)
     blocks.append(Fold("What the columns mean", (Facts(meanings, long=True),)))
     compared = [ranking_table for ranking_table in ranking if ranking_table.detail]
@@ -68,7 +72,7 @@ def table_blocks(
         )
         blocks.append(Plot(caption, figure, shows="speed"))
     every = (*table.rows, *table.curve_only)
-    detailed = [(row, found) for row in every if (found := row_details(row, records)) is not None]
+    detailed = [(row, found) for row in every if (found := row_details(row, records, rewards)) is not None]
     if detailed:
         blocks += _detail_blocks(table, detailed, colour)
     blocks.append(Fold("The command of every row", (_command_table(every),)))
@@ -108,7 +112,8 @@ def _ranking_table(ranking_table: RankingTable) -> Fold:
     return Fold(ranking_table.title, tuple(blocks), open=not ranking_table.detail)
 
 
-def _result_table(caption: str, rows: Sequence[Row], shown: Sequence[Column[Row]]) -> TableBlock:
+def result_table(caption: str, rows: Sequence[Row], shown: Sequence[Column[Row]]) -> TableBlock:
+    """Rows of results, grouped by target."""
     heads = (
         ColumnHead("method"),
         ColumnHead("target", group=True),

@@ -37,7 +37,10 @@ def section_anchor(number: int) -> str:
 
 
 def track_plan(
-    track: TrackSummary, verdicts: Sequence[ClaimVerdict] = (), records: Mapping[str, Record] | None = None
+    track: TrackSummary,
+    verdicts: Sequence[ClaimVerdict] = (),
+    records: Mapping[str, Record] | None = None,
+    rewards: Mapping[str, Sequence[float]] | None = None,
 ) -> ReportPlan:
     """The report of one track.
 
@@ -45,6 +48,7 @@ def track_plan(
         track: what is compared.
         verdicts: of all claims; those on the track's network and data are shown.
         records: by run id; without them cost by phase and widths by layer are left out.
+        rewards: of searches, by run id; None: as the records' curves have it.
     """
     left_out = len(track.left_out)
     intro: list[Block] = [
@@ -62,7 +66,7 @@ def track_plan(
         intro.append(Text("No run of this track can be shown yet."))
     colour = plot.colours(track.methods)
     sections = [
-        Section(heading(table), section_anchor(number), table_blocks(track, table, colour, records or {}))
+        Section(heading(table), section_anchor(number), table_blocks(track, table, colour, records or {}, rewards))
         for number, table in enumerate(track.tables, start=1)
     ]
     sections += _over_budget(track, colour)

@@ -7,6 +7,7 @@ from rich.table import Table
 from bench.leaderboard.board.board import Estimate
 from bench.leaderboard.pages.column import Column
 from bench.leaderboard.verdicts.verdicts import ClaimVerdict
+from bench.records.format import percent
 
 __all__ = ["COLUMNS", "verdict_table"]
 
@@ -79,7 +80,7 @@ def _bound(verdict: ClaimVerdict) -> str:
 
 
 def _dense(verdict: ClaimVerdict) -> str:
-    return "–" if verdict.dense_top1 is None else f"{100 * verdict.dense_top1.mean:.2f} %"
+    return "–" if verdict.dense_top1 is None else percent(verdict.dense_top1.mean)
 
 
 def _hours(verdict: ClaimVerdict) -> str:

@@ -13,6 +13,7 @@ import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Literal
 
 from pydantic import ValidationError
@@ -137,7 +138,7 @@ def as_json(verdict: ClaimVerdict) -> dict[str, Any]:
 
 def _verdict(claim: Claim, number: Number, records: Sequence[Record]) -> ClaimVerdict:
     wanted = _deciding(claim.track)
-    own = [record for record in records if _deciding_of(record) == wanted]
+    own = [record for record in records if _deciding_of(json.dumps(record.track_fields)) == wanted]
     classes = sorted({str(record.manifest.get("device_class", "")) for record in own})
     tries = [_on(claim, number, [r for r in own if r.manifest.get("device_class", "") == each]) for each in classes]
     done = [each for each in tries if each.word != "not run"]
@@ -281,10 +282,11 @@ def _deciding(track: Track) -> str:
     return _plain(deciding_fields(track.model_dump(mode="json")))
 
 
-def _deciding_of(record: Record) -> str:
-    """The track's fields as this version reads them; empty where it cannot."""
+@lru_cache(maxsize=1000)
+def _deciding_of(track_fields: str) -> str:
+    """The track's fields, given as JSON text, as this version reads them; empty where it cannot."""
     try:
-        return _deciding(Track.model_validate(record.track_fields))
+        return _deciding(Track.model_validate(json.loads(track_fields)))
     except ValidationError:
         return ""
 

@@ -11,13 +11,12 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
-from bench.leaderboard.pages.collect import gather
-from bench.leaderboard.pages.site import write_leaderboard
+from bench.leaderboard.pages.collect import Material
+from bench.leaderboard.pages.site import draw_all
 from bench.leaderboard.pages.track_page import overview_plan, track_plan
 from bench.records.evidence import Evidence
 from bench.records.record import Record
 from bench.records.store import Unreadable
-from bench.specs.claim import claim_names, load_claim
 from bench.tracking.mode import choose_mode
 
 __all__ = ["MARK", "Reported", "build_report", "make_report"]
@@ -71,9 +70,8 @@ def make_report(
         StoreError: `out` cannot be written.
         UsageError: `WANDB_MODE` is no mode.
     """
-    records, unreadable = list(records), list(unreadable)
     mode = choose_mode("auto", environment)
-    page = write_leaderboard(records, unreadable, out, evidence)
+    page, material = draw_all(records, unreadable, out, evidence)
     if mode != "online":
         why = "WANDB_MODE is off" if mode == "off" else "there is no W&B key, or W&B is set to offline"
         return Reported(page, "no account", why=f"{why}. `wandb login`, or set WANDB_API_KEY, then `bench report`.")
@@ -86,7 +84,7 @@ def make_report(
 
         api = wandb.Api(timeout=TIMEOUT_SECONDS)
         owner = entity or str(api.default_entity or "")
-        report = build_report(records, unreadable, project, owner, evidence)
+        report = build_report(material, project, owner)
         report.id = _earlier(api, owner, project)
         changed = bool(report.id)
         report.save()
@@ -96,32 +94,24 @@ def make_report(
         return Reported(page, "failed", why=f"{type(error).__name__}: {reason}. Try `bench report` again later.")
 
 
-def build_report(
-    records: list[Record],
-    unreadable: list[Unreadable],
-    project: str,
-    entity: str,
-    evidence: Mapping[str, Evidence] | None = None,
-) -> Any:
+def build_report(material: Material, project: str, entity: str) -> Any:
     """The report as an object of wandb-workspaces; nothing is sent.
 
     Args:
-        records: all that is to be shown.
-        unreadable: files that could not be read as records.
+        material: all that is to be shown, as the pages show it.
         project, entity: where it will be.
-        evidence: as of `write_leaderboard`.
     """
     import wandb_workspaces.reports.v2 as wr
 
     from bench.leaderboard.wandb_report.wandb_blocks import blocks_of, track_blocks
 
-    by_id = {record.run_id: record for record in records}
-    material = gather((load_claim(name) for name in claim_names()), by_id.values(), unreadable, evidence)
     overview = overview_plan(material.board, material.verdicts, [each.row for each in material.methods])
     blocks = [wr.TableOfContents(), *blocks_of(overview, top=True)]
     for track in material.board.tracks:
-        blocks += track_blocks(track, track_plan(track, material.verdicts, by_id))
-    made = f"Made by bench {version('bench')} from {len(by_id)} records. `bench report` writes it anew. {MARK}"
+        blocks += track_blocks(track, track_plan(track, material.verdicts, material.records, material.rewards))
+    made = (
+        f"Made by bench {version('bench')} from {len(material.records)} records. `bench report` writes it anew. {MARK}"
+    )
     return wr.Report(
         project=project, entity=entity, title=overview.title, description=made, blocks=blocks, width="fluid"
     )

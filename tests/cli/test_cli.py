@@ -27,7 +27,9 @@ Typed = Callable[..., Answer]
 
 
 @pytest.fixture
-def typed(tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Typed:
+def typed(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, copied_nursery: None
+) -> Typed:
     """`typed("run", "--method", "l1")`: in this process, in an empty folder, without an account."""
     folder = tmp_path / "here"
     folder.mkdir()

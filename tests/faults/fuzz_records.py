@@ -1,6 +1,6 @@
 """Records that somebody changed to do harm, and every command on a store that holds them. Not a test itself.
 
-    python tests/faults/fuzz_records.py SECONDS [SEED]      as `.ci/nightly` runs it
+    python tests/faults/fuzz_records.py SECONDS [SEED [MOST]]      as `.ci/nightly` runs it
 
 `mutated` changes one real record in one to three places, by kinds that are known to hurt: numbers at the ends of their
 range, empty and endless lists, texts that act on a terminal, values of another type, keys twice. `commands` are run in
@@ -9,18 +9,23 @@ one process, on one store: no traceback, nothing that acts on a terminal, and se
 
 import io
 import json
+import os
 import random
 import shutil
 import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Sequence
-from contextlib import redirect_stderr, redirect_stdout
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
+from bench.records.record import Record
 from bench.records.text import plain
+from bench.tracking.tracker import Published, Tracker
+from bench.tracking.values import run_config, run_name, run_summary, run_tags, wandb_id
 
 __all__ = ["fuzz", "harmful", "mutated", "run_command"]
 
@@ -121,7 +126,24 @@ def store_commands(store: Path, baseline: Path, out: Path) -> list[list[str]]:
         ["gate", "--baseline", str(store), "--store", str(baseline), "--json"],
         ["claims", *where],
         ["leaderboard", "--out", str(out), *where],
+        ["sync", *where],
     ]
+
+
+@contextmanager
+def no_server() -> Iterator[None]:
+    """Inside, W&B takes everything that `bench sync` makes of a record, and nothing leaves the machine."""
+
+    def take(tracker: Tracker, record: Record, network: Path | None) -> Published:
+        points = [{f"{point.phase}/{name}": value for name, value in point.values.items()} for point in record.curve]
+        made = [run_config(record), run_summary(record), run_tags(record), points]
+        name = run_name(record.method, record.target, record.seed)
+        json.dumps([name, made], allow_nan=False)
+        return Published(wandb_id(record.run_id), f"https://wandb.example/{wandb_id(record.run_id)}")
+
+    account = {"WANDB_MODE": "online", "WANDB_API_KEY": "0" * 40}
+    with patch.object(Tracker, "_send", take), patch.dict(os.environ, account):
+        yield
 
 
 def run_command(words: Sequence[str]) -> tuple[int, str]:
@@ -150,7 +172,7 @@ def harmful(said: str) -> str | None:
 
 
 def fuzz(
-    records: Sequence[Path], folder: Path, draw: random.Random, batches: int, batch: int, more: Sequence[str] = ()
+    records: Sequence[Path], folder: Path, draw: random.Random, batches: int, batch: int, most: float | None = None
 ) -> list[str]:
     """The faults that so many batches of mutated records have shown; each is kept as a file in `folder`.
 
@@ -159,47 +181,56 @@ def fuzz(
         folder: of stores and pages.
         draw: makes it the same again.
         batches, batch: stores, and records in each.
-        more: further commands on a store, such as `sync`.
+        most: CPU seconds that the commands on one record may take together; None: that is not looked at.
     """
     faults = []
+
+    def ask(words: list[str]) -> None:
+        begun = time.monotonic()
+        try:
+            with no_server():
+                _, said = run_command(words)
+            fault = harmful(said)
+        except Exception as error:
+            fault, said = f"{type(error).__name__}: {error}", traceback.format_exc()
+        if fault is None and time.monotonic() - begun > 60:
+            fault = f"it took {time.monotonic() - begun:.0f} s"
+        if fault:
+            faults.append(plain(f"bench {' '.join(words)}: {fault}: {said[-1500:]}"))
+
     baseline = folder / "base"
     for path in records[:4]:
         write_record(baseline, path.read_bytes(), path.parent.name)
     for number in range(batches):
         store = folder / f"store{number}"
-        asked: list[list[str]] = []
+        made = []
         for _ in range(batch):
             source = draw.choice(list(records))
             path = write_record(store, mutated(json.loads(source.read_bytes()), draw), source.parent.name)
             network = source.with_name("network.safetensors")
             if network.is_file() and not path.with_name(network.name).exists():
                 shutil.copy(network, path.parent)
-            asked += record_commands(store, path, baseline)
-        asked += store_commands(store, baseline, folder / "page")
-        asked += [[name, "--store", str(store)] for name in more]
-        for words in asked:
-            begun = time.monotonic()
-            try:
-                _, said = run_command(words)
-                fault = harmful(said)
-            except Exception as error:
-                fault, said = f"{type(error).__name__}: {error}", traceback.format_exc()
-            if fault is None and time.monotonic() - begun > 60:
-                fault = f"it took {time.monotonic() - begun:.0f} s"
-            if fault:
-                faults.append(plain(f"bench {' '.join(words)}: {fault}: {said[-1500:]}"))
+            made.append(path)
+        for path in made:
+            begun = time.process_time()
+            for words in record_commands(store, path, baseline):
+                ask(words)
+            if most is not None and (took := time.process_time() - begun) > most:
+                faults.append(plain(f"{path.read_text(errors='replace')[:2000]}: its commands took {took:.1f} s"))
+        for words in store_commands(store, baseline, folder / "page"):
+            ask(words)
     return faults
 
 
-def main(seconds: float, seed: int) -> int:
-    """Fuzzes for so many seconds; the exit code is 1 where a command failed."""
+def main(seconds: float, seed: int, most: float = 2.0) -> int:
+    """Fuzzes for so many seconds; the exit code is 1 where a command failed, or a record took `most` CPU seconds."""
     from bench.records.lookup import committed_results
 
     records = sorted(committed_results().glob("*/record.json"))
     end, found, batches = time.monotonic() + seconds, 0, 0
     while time.monotonic() < end:
         with tempfile.TemporaryDirectory() as folder:
-            for fault in fuzz(records, Path(folder), random.Random(f"{seed} {batches}"), 1, 20):
+            for fault in fuzz(records, Path(folder), random.Random(f"{seed} {batches}"), 1, 20, most):
                 found += 1
                 print(f"seed {seed}, batch {batches}: {fault}", flush=True)
         batches += 1
@@ -208,4 +239,4 @@ def main(seconds: float, seed: int) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(float(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 0))
+    sys.exit(main(float(sys.argv[1]), int(sys.argv[2]) if sys.argv[2:] else 0, *map(float, sys.argv[3:])))

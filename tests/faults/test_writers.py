@@ -50,6 +50,8 @@ def test_two_commands_for_the_same_run_do_it_once_and_both_report_it(smoke_track
         str(tmp_path / "runs"),
         "--wandb",
         "off",
+        "--memory",
+        "none",
         "--json",
     ]
     environ = {name: value for name, value in os.environ.items() if not name.startswith(("WANDB_", "BENCH_"))}

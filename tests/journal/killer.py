@@ -1,11 +1,11 @@
 """Runs `bench` commands in forked processes, some of which end by SIGKILL at a chosen event. Not a test itself.
 
-    python killer.py CASES.json ANSWERS.json
+    python killer.py
 
-CASES.json is a list of `{"words": [...], "store": DIR, "kills": [[EVENT, N], ...]}`: the command is run once for each
-kill and a last time undisturbed. A process dies as its N-th event of that name begins; one whose command has fewer
-such events ends by itself. ANSWERS.json gets, for each case, how every process ended: `[event or null, exit code or
-null, run ids that the leaderboard is made from then]`.
+Each line of its standard input is a case, `{"words": [...], "store": DIR, "kills": [[EVENT, N], ...]}`: the command is
+run once for each kill and a last time undisturbed. A process dies as its N-th event of that name begins; one whose
+command has fewer such events ends by itself. A line of standard output answers each case with how every process ended:
+`[event or null, exit code or null, run ids that the leaderboard is made from then]`.
 """
 
 import contextlib
@@ -22,7 +22,7 @@ import sklearn.datasets  # noqa: F401 - imported once here, not in every forked 
 import torch._dynamo  # noqa: F401
 
 import bench.cli.main
-import bench.cli.run_command
+import bench.cli.session
 import bench.journal.codec
 import bench.journal.files
 import bench.leaderboard.pages.site
@@ -145,15 +145,13 @@ def run(words: list[str], kill: list[Any] | None) -> tuple[str | None, int | Non
 def main() -> None:
     """Does the cases in order."""
     package_sha256()  # kept for all of them: a file that is edited meanwhile is not what this is about
-    answers = []
-    for case in json.loads(Path(sys.argv[1]).read_text()):
-        ends = []
+    for line in sys.stdin:
+        case, ends = json.loads(line), []
         for kill in [*case["kills"], None]:
             event, code = run([*case["words"], "--executor", "inline", "--store", case["store"]], kill)
             records = [record.run_id for record in read_records(Path(case["store"]))[0]]
             ends.append([event, code, records])
-        answers.append(ends)
-    Path(sys.argv[2]).write_text(json.dumps(answers))
+        print(json.dumps(ends), flush=True)
 
 
 if __name__ == "__main__":

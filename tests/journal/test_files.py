@@ -114,9 +114,10 @@ def test_a_damaged_line_in_the_middle_cuts_the_journal_there_which_is_said(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("points", [5, pytest.param(20, marks=pytest.mark.nightly)])
 @pytest.mark.parametrize("zeros", [False, True], ids=["cut off", "zeros"])
 def test_after_a_power_cut_in_any_file_at_any_point_the_run_ends_the_same(
-    journaled: Journaled, tmp_path: Path, zeros: bool
+    journaled: Journaled, tmp_path: Path, zeros: bool, points: int
 ) -> None:
     expected = method(journaled())
     folder, kept = tmp_path / "journal", tmp_path / "kept"
@@ -124,11 +125,11 @@ def test_after_a_power_cut_in_any_file_at_any_point_the_run_ends_the_same(
     names = sorted(path.name for path in kept.iterdir())
     assert {name.partition("-")[0] for name in names} >= {"head.json", "calls.jsonl", "network", "going"}
     for name in names:
-        for point in range(20):
+        for point in range(points):
             shutil.rmtree(folder)
             shutil.copytree(kept, folder)
             content = (folder / name).read_bytes()
-            whole = content[: len(content) * point // 20]
+            whole = content[: len(content) * point // points]
             (folder / name).write_bytes(whole + b"\0" * (len(content) - len(whole)) if zeros else whole)
             assert method(journaled()) == expected, (name, point)
 

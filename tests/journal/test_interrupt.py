@@ -118,7 +118,7 @@ class Command:
         self.store = folder / "runs"
         words = ["run", "--method", "waiter", "--track", str(track), "--target", "macs=0.5", "--budget", "3ep"]
         words += [word for seed in range(workers) for word in ("--seed", str(seed))]
-        self._words = [sys.executable, "-m", "bench.cli", *words, "--wandb", "off", "--workers"]
+        self._words = [sys.executable, "-m", "bench.cli", *words, "--wandb", "off", "--memory", "none", "--workers"]
         self._processes: list[subprocess.Popen[str]] = []
 
     def start(self, which: str) -> subprocess.Popen[str]:
@@ -206,13 +206,16 @@ def results(store: Path) -> dict[str, Any]:
     }
 
 
+WORKERS = pytest.mark.parametrize(
+    "command", [2, pytest.param(1, marks=pytest.mark.nightly)], indirect=True, ids=["two workers", "one worker"]
+)
 needs_proc = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks processes up in /proc")
 
 
 @pytest.mark.xdist_group("stopping")
 @pytest.mark.slow
 @needs_proc
-@pytest.mark.parametrize("command", [1, 2], indirect=True, ids=["one process", "two workers"])
+@WORKERS
 def test_stopped_once_and_twice_nothing_is_lost_and_the_same_command_ends_like_an_undisturbed_one(
     command: Command, calm: dict[str, Any]
 ) -> None:
@@ -243,7 +246,7 @@ def test_stopped_once_and_twice_nothing_is_lost_and_the_same_command_ends_like_a
 @pytest.mark.xdist_group("stopping")
 @pytest.mark.slow
 @needs_proc
-@pytest.mark.parametrize("command", [1, 2], indirect=True, ids=["one process", "two workers"])
+@WORKERS
 def test_pressed_twice_all_ends_at_once_and_can_be_taken_up(command: Command, calm: dict[str, Any]) -> None:
     process = command.start("twice")
     pids = command.await_files("twice")

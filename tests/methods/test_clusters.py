@@ -59,13 +59,11 @@ def test_what_goes_first_scores_lowest_and_the_rest_by_norm() -> None:
 
 def test_points_keep_the_distances_between_filters(make_trial: Make) -> None:
     group = make_trial().surgery.groups[1]
-    points, norms = filter_points(group, normalise=False)
+    points, norms = filter_points(group)
     rows = group.weight.detach().flatten(1).double()
     assert points.shape == (6, 6)  # 72 weights each
     assert np.allclose(np.linalg.norm(points[0] - points[3]), (rows[0] - rows[3]).norm())
     assert np.allclose(norms, rows.abs().sum(1))
-    unit, _ = filter_points(group, normalise=True)
-    assert np.allclose(np.linalg.norm(unit, axis=1), 1)
 
 
 def clusters(trial: Trial, **settings: Any) -> Clusters:
@@ -73,7 +71,7 @@ def clusters(trial: Trial, **settings: Any) -> Clusters:
     return Clusters(trial)
 
 
-@pytest.mark.parametrize("settings", [{}, {"keep_one": True}, {"normalise": True}])
+@pytest.mark.parametrize("settings", [{}, {"keep_one": True}])
 @pytest.mark.parametrize("actions", [(0.0, 0.0), (0.5, 0.1), (0.1, 1.0)])
 @pytest.mark.parametrize("target", ["macs=0.6", "macs=0.15"])
 def test_walks_land_on_the_target_by_repeated_passes(
@@ -97,7 +95,7 @@ def test_the_first_to_go_is_what_the_first_pass_says(make_trial: Make) -> None:
     trial = make_trial(target="macs=0.9")
     made = clusters(trial)
     keep = made.land({"conv1": 0.5, "conv2": 0.5})
-    points, norms = filter_points(trial.surgery.groups[0], normalise=False)
+    points, norms = filter_points(trial.surgery.groups[0])
     gone = FilterClusters(points, norms).redundant(range(8), 4)
     missing = {*range(8)} - {*keep["conv1"].tolist()}
     assert missing

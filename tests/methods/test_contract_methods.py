@@ -56,13 +56,16 @@ def test_the_penalty_is_the_sum_of_all_absolute_scales(with_weights: Make) -> No
 def test_slimming_shrinks_scales_and_keeps_the_largest_over_all_groups(make_trial: Make) -> None:
     plain, trial = make_trial(weight_decay=0.0), make_trial(weight_decay=0.0)
     plain.train(share=0.5)
-    trial.config = SlimmingConfig(strength=0.05)
+    assert SlimmingConfig().floor == 0.1
+    trial.config = SlimmingConfig(strength=0.05, floor=0.05)
     scales: dict[str, Tensor] = {}
     fit = trial.surgery.fit
 
     def told(ranking: Mapping[str, Tensor], **how: Any) -> dict[str, Tensor]:
         scales.update({name: scores.detach().clone() for name, scores in ranking.items()})
-        assert how == {"scope": "global", "floor": 0.1}
+        assert how == {"scope": "global", "floor": 0.05}
+        for norm, found in zip(("bn1", "bn2"), ranking.values(), strict=True):
+            assert torch.equal(found, trial.network.get_parameter(f"{norm}.weight").abs())
         return fit(ranking, **how)
 
     trial.surgery.fit = told  # type: ignore[method-assign,assignment]

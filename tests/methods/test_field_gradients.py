@@ -26,6 +26,32 @@ def test_taylor_squares_the_sum_over_a_filter_by_hand(with_weights: Make) -> Non
     assert importance(first, {"conv1.weight": gradient})[:3].tolist() == [18.0**2, 12.0**2, 54.0**2]
 
 
+def test_taylor_behind_normalisation_is_the_square_of_a_gates_gradient(make_trial: Make) -> None:
+    trial = make_trial()
+    images, labels = next(iter(trial._passes.data.plain_training_batches(16)))
+    calls_of(trial).guard.disarm()
+    network, gate = trial.network, torch.ones(8, 1, 1, requires_grad=True)
+    with torch.no_grad():
+        network.get_parameter("bn1.bias").copy_(torch.linspace(-1, 1, 8))
+    handle = network.get_submodule("bn1").register_forward_hook(lambda _module, _inputs, maps: maps * gate)
+    loss = functional.cross_entropy(network(images), labels)
+    (slope,) = torch.autograd.grad(loss, gate, retain_graph=True)
+    named = dict(network.named_parameters())
+    gradients = dict(zip(named, torch.autograd.grad(loss, list(named.values())), strict=True))
+    handle.remove()
+    (first, _) = trial.surgery.groups
+    wanted = slope.flatten().square().tolist()
+    assert importance(first, gradients, "batchnorm").tolist() == pytest.approx(wanted, rel=1e-3)
+    assert importance(first, gradients).tolist() != pytest.approx(wanted, rel=1e-3)
+
+
+def test_taylor_takes_filters_where_no_normalisation_is(make_trial: Make) -> None:
+    network = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Conv2d(4, 6, 3), nn.Flatten(), nn.Linear(96, 4))
+    (first, *_) = make_trial(network).surgery.groups
+    gradients = {name: torch.rand_like(each) for name, each in network.named_parameters()}
+    assert importance(first, gradients, "batchnorm").tolist() == importance(first, gradients).tolist()
+
+
 def test_taylor_averages_squares_over_batches(make_trial: Make) -> None:
     trial = make_trial()
     trial.config = TaylorConfig(images=32)  # two batches of 16
@@ -45,6 +71,13 @@ def test_a_share_of_what_has_to_go_goes_first() -> None:
     scores, keep = torch.tensor([5.0, 1.0, 4.0, 2.0, 3.0, 9.0]), torch.tensor([0, 5])
     assert first_to_go(scores, keep, 0.5).tolist() == [0, 2, 4, 5]
     assert first_to_go(scores, keep, 1.0).tolist() == [0, 5]
+
+
+def test_grasp_takes_fewer_images_where_the_search_pays_for_no_more(make_trial: Make) -> None:
+    trial = make_trial(target="params=0.5", budget=2.0, search_share=0.5)  # 1 of 96 images, trained: 3 passes each
+    trial.config = GraSPConfig(images_per_class=10)
+    GraSP().prune(trial)
+    assert trial.ledger.phases["search"].images_trained == 4 * 20  # 40 images would cost 160
 
 
 @pytest.mark.parametrize("rounds", [1, 3])
@@ -120,6 +153,14 @@ def test_synflow_cuts_along_an_exponential_schedule_and_leaves_no_layer_empty(ma
     assert trial.ledger.phases["search"].macs == pytest.approx(20 * 3 * trial.surgery.macs, rel=0.01)
 
 
+def test_synflow_comes_to_its_size_where_the_search_does_not_pay_for_all_rounds(make_trial: Make) -> None:
+    trial = make_trial(target="params=0.1", budget=1.0, search_share=0.1)  # 28.8 images forward, 3 a round
+    trial.config = SynFlowConfig(rounds=20)
+    SynFlow().prune(trial)
+    assert trial.surgery.weights.remaining() == trial.surgery.weights_to_keep()
+    assert trial.ledger.phases["search"].images_trained == 9
+
+
 def test_grasp_keeps_what_the_gradient_needs(make_trial: Make) -> None:
     trial = make_trial(target="params=0.5")
     trial.config = GraSPConfig(images_per_class=4)
@@ -141,6 +182,7 @@ def test_grasp_keeps_what_the_gradient_needs(make_trial: Make) -> None:
     assert kept[masks[name]].min() >= kept[~masks[name]].max() - 1e-7 * math.fabs(float(kept.abs().max()))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["imp", "grasp", "synflow"])
 def test_a_run_meets_its_size_with_biases_counted(run: Callable[..., Record], method: str) -> None:
     record = run(method, "params=0.1", settings=("rounds=10",) if method == "synflow" else ())

@@ -134,6 +134,7 @@ def test_soft_pruning_zeroes_the_filters_of_smallest_l2_norm_and_they_come_back(
     assert seen[0][1] == 0.0 and seen[5][1] > 0.0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["group-norm", "hrank", "chip", "soft"])
 def test_a_run_meets_its_size(run: Callable[..., Record], method: str) -> None:
     settings = ("images=16",) if method in ("hrank", "chip") else ()

@@ -127,6 +127,7 @@ def test_rigl_keeps_its_counts_by_layer_and_moves_its_masks(make_trial: Make) ->
     assert trial.ledger.left == pytest.approx(0.0, abs=0.2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["lamp", "random-erk", "rigl"])
 def test_a_run_meets_its_size_with_biases_counted(run: Callable[..., Record], method: str) -> None:
     record = run(method, "params=0.1")

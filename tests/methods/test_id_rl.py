@@ -41,10 +41,9 @@ def swept(trial: Trial, script: Sequence[int], practice: bool = False, **setting
     """A training with sweeps, to its end."""
     trial.config = IDRLConfig(**{**FEW, **settings})
     part = 0.8 if practice else 1.0
-    sweeps = Sweeps(trial, 10.0, part, sweep_points(trial, part, part), to_the_end=not practice)
+    sweeps = Sweeps(trial, 10.0, part, to_the_end=not practice)
     agent = Scripted(sweeps.env, script)
-    sweeps.train(0)
-    sweeps.look()
+    sweeps.begin()
     rl.learn(sweeps.env, lambda env, seed: agent, len(sweeps.points), trial.rng)
     return sweeps, agent
 
@@ -72,7 +71,7 @@ def told(trial: Trial) -> list[tuple[str, Any]]:
 def test_the_actions_are_none_and_each_ranking_with_each_fraction(make_trial: Make) -> None:
     trial = make_trial(target="auto")
     trial.config = IDRLConfig(fractions=(0.5, 0.25))
-    sweeps = Sweeps(trial, 10.0, 1.0, [0.5])
+    sweeps = Sweeps(trial, 10.0, 1.0, points=[0.5])
     assert sweeps.actions == [("l1", 0.0), *((ranking, f) for ranking in ("l1", "attention") for f in (0.25, 0.5))]
     assert sweeps.env.action_space.n == 5
 
@@ -214,7 +213,7 @@ def test_tied_layers_are_ranked_by_the_sum_over_them(make_trial: Make) -> None:
 def test_each_layer_is_ranked_as_its_action_says(make_trial: Make) -> None:
     trial = make_trial(target="auto", budget=10.0)
     trial.config = IDRLConfig(**FEW)
-    sweeps = Sweeps(trial, 10.0, 1.0, [0.5])
+    sweeps = Sweeps(trial, 10.0, 1.0, points=[0.5])
     norms = {group.name: group.norms().detach() for group in trial.surgery.groups}
     found = sweeps.ranking({"conv1": 3, "conv2": 6})
     assert torch.equal(found["conv1"], norms["conv1"])
@@ -414,6 +413,7 @@ def test_a_run_starts_untrained_and_trains_itself_to_the_end(run: Callable[..., 
     assert record.search is not None and record.search.episodes == 3
 
 
+@pytest.mark.slow
 def test_the_agent_decides_alone_at_auto(run: Callable[..., Record]) -> None:
     record = run("id-rl", "auto", settings=("decisions=3",))
     assert record.status == "ok", record.error
@@ -422,8 +422,15 @@ def test_the_agent_decides_alone_at_auto(run: Callable[..., Record]) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("settings", "only"),
-    [((), None), (("agent=pretrained", "decisions=3"), ("resume", "budget in epochs", "guard", "plain network"))],
-    ids=["online", "pretrained"],
+    [
+        (("decisions=3",), ("targets", "budget in epochs", "guard", "residual block")),
+        (("agent=pretrained", "decisions=3"), ("resume", "guard")),
+        pytest.param((), None, marks=pytest.mark.nightly),
+        pytest.param(
+            ("agent=pretrained", "decisions=3"), ("budget in epochs", "plain network"), marks=pytest.mark.nightly
+        ),
+    ],
+    ids=["online", "pretrained", "online, whole", "pretrained, whole"],
 )
 def test_it_keeps_to_the_contract(settings: tuple[str, ...], only: tuple[str, ...] | None) -> None:
     results = check_class(IDRL, settings, only=only)

@@ -95,6 +95,7 @@ def test_without_a_walk_to_spare_the_target_is_met_all_the_same(make_trial: Make
     assert trial.surgery.ratio() == pytest.approx(0.5, abs=0.08)
 
 
+@pytest.mark.usefixtures("ticking")
 def test_seconds_end_a_search_too(make_trial: Make) -> None:
     trial = make_trial(budget=1.0, unit="device_seconds")
     pruned(RandomSearch, trial, episodes=100_000)

@@ -132,7 +132,7 @@ class Answer:
 
 
 @pytest.fixture
-def typed(here: Path, capfd: pytest.CaptureFixture[str]) -> Callable[..., Answer]:
+def typed(here: Path, capfd: pytest.CaptureFixture[str], copied_nursery: None) -> Callable[..., Answer]:
     """`typed("new", "track", ...)`: in this process, in the copy of the kit."""
 
     def call(*words: str) -> Answer:

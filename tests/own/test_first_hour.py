@@ -1,6 +1,7 @@
 """From a network in a file and PNG folders to a scored ONNX file, as a new user types it."""
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -11,6 +12,7 @@ import pytest
 import torch
 
 import bench
+from bench.leaderboard.pages.site import write_leaderboard
 from bench.records.record import parse_record
 from bench.records.store import read_records
 
@@ -80,6 +82,16 @@ def test_three_commands_and_a_file_that_scores_the_same(
     assert count == 30
     assert abs(right - round(record.pruned.top1_test * count)) <= 2
 
+    checked = typed("check", "l1", "--results", f"runs/{record.run_id}")
+    assert checked.code == 0, checked.out
+    assert "data: holds: mine" in checked.out
+    assert "sizes: holds" in checked.out and "budget: holds: 2 dense_epochs" in checked.out
+    assert "network: holds: weights, sizes and accuracy measured again: equal" in checked.out
+    Path("mine.toml").rename("elsewhere.toml")  # a record alone runs no code: the track's file has to be here
+    checked = typed("check", "l1", "--results", f"runs/{record.run_id}")
+    assert checked.code == 0, checked.out
+    assert "network: unknown: network or images are a user's own, and no track file here names the same" in checked.out
+
 
 def test_a_notebook_gives_the_record_of_the_command_line(typed: Callable[..., Any], here: Path) -> None:
     typed("new", "track", "mine", "--network", "my_net.py:MyNet", "--weights", "colour.pt", "--images", "colour")
@@ -114,7 +126,13 @@ def test_a_notebook_gives_the_record_of_the_command_line(typed: Callable[..., An
 
     assert result.network.stem.out_channels == next(x.width_after for x in record.layers if x.name == "stem")
     assert result.curve == record.curve
-    assert "l1" in result._repr_html_() and "<table>" in result._repr_html_()
+    shown, page = result._repr_html_(), Path("notebook-runs/page")
+    assert not page.exists()
+    write_leaderboard([record], [], page)
+    whole = (page / f"track-{record.track}.html").read_text()
+    row = re.search(r"<tr><th scope=.row.>.*?l1.*?</tr>", shown, re.DOTALL)
+    assert row is not None and re.sub(r"<th.*?</th>", "", row[0]) in re.sub(r"<th.*?</th>", "", whole)
+    assert "<script" not in shown and "<a " not in shown
     assert repr(result).count("\n") == 0
     again = bench.prune(network, "l1", target="macs=0.5", train="colour", budget="1ep", store="notebook-runs")
     assert again.record == record  # done already

@@ -1,5 +1,6 @@
 """What cannot work ends with code 2, a message that names the next action, and nothing left behind."""
 
+import argparse
 import pickle
 import shutil
 from collections.abc import Callable
@@ -132,6 +133,61 @@ def arrays_of_objects(here: Path) -> dict[str, str]:
     return {"images": "b.npz"}
 
 
+def pythons_own_module(here: Path) -> dict[str, str]:
+    return {"network": "os:system"}
+
+
+def a_file_of_a_package(here: Path) -> dict[str, str]:
+    (here / "parts").mkdir()
+    (here / "parts/__init__.py").write_text("")
+    (here / "parts/net.py").write_text("from .blocks import Net\n")
+    return {"network": "parts/net.py:Net"}
+
+
+def two_outputs(here: Path) -> dict[str, str]:
+    more = "\nclass Two(MyNet):\n    def forward(self, images):\n        return super().forward(images), images\n"
+    (here / "two.py").write_text((here / "my_net.py").read_text() + more)
+    return {"network": "two.py:Two"}
+
+
+def a_checkpoint_with_a_key_of_its_own(here: Path) -> dict[str, str]:
+    torch.save({"ema": torch.load(here / WEIGHTS), "epoch": 3}, here / "last.ckpt")
+    return {"weights": "last.ckpt"}
+
+
+def a_checkpoint_with_its_arguments(here: Path) -> dict[str, str]:
+    torch.save({"state_dict": torch.load(here / WEIGHTS), "args": argparse.Namespace(lr=0.1)}, here / "last.ckpt")
+    return {"weights": "last.ckpt"}
+
+
+def labels_from_one(here: Path) -> dict[str, str]:
+    np.savez(here / "c.npz", images=np.zeros((12, 48, 80, 3), np.uint8), labels=np.arange(12) % 3 + 1)
+    return {"images": "c.npz"}
+
+
+def labels_in_columns(here: Path) -> dict[str, str]:
+    np.savez(here / "c.npz", images=np.zeros((12, 48, 80, 3), np.uint8), labels=np.eye(3)[np.arange(12) % 3])
+    return {"images": "c.npz"}
+
+
+def a_name_that_training_has_not(here: Path) -> dict[str, str]:
+    images, names = np.zeros((9, 48, 80, 3), np.uint8), np.array(["cat", "dog", "elk"])[np.arange(9) % 3]
+    np.savez(
+        here / "c.npz", x_train=images, y_train=names, x_test=images, y_test=np.where(names == "elk", "eel", names)
+    )
+    return {"images": "c.npz"}
+
+
+def floats_of_bytes(here: Path) -> dict[str, str]:
+    images = np.random.default_rng(0).integers(0, 256, (12, 48, 80, 3)).astype(np.float32)
+    np.savez(here / "c.npz", images=images, labels=np.arange(12) % 3)
+    return {"images": "c.npz"}
+
+
+def backslashes(here: Path) -> dict[str, str]:
+    return {"images": "colour\\train"}
+
+
 def images_of_many_sizes(here: Path) -> dict[str, str]:
     shutil.copy(here / "grey/train/dark/03.png", here / "colour/train/dark/99.png")
     return {}
@@ -163,6 +219,16 @@ HOSTILE = {
     labels_that_differ: "the classes of train and test differ: .*test has no 'dark'",
     labels_that_differ_in_arrays: "labels 3 are in test and not in train",
     arrays_of_objects: "not an .npz file of plain arrays",
+    pythons_own_module: "os is Python's own module. Give FILE.py:NAME",
+    a_file_of_a_package: "by its relative import.*from the folder that holds the package: parts.net:Net",
+    two_outputs: "gives a tuple, not one tensor .*Wrap it",
+    a_checkpoint_with_a_key_of_its_own: r"a dict of ema, epoch, .*torch.save.torch.load.'last.ckpt'.*'ema'",
+    a_checkpoint_with_its_arguments: "it holds argparse.Namespace.*torch.save.network.state_dict",
+    labels_from_one: "labels go from 1 to 3, and none is 0. Number the classes from 0 on",
+    labels_in_columns: "labels.argmax.1. of one column a class",
+    a_name_that_training_has_not: "no image of 'eel' is for training: there are cat, dog, elk",
+    floats_of_bytes: "images.astype.'uint8'",
+    backslashes: "there is no such folder. Write 'colour/train'",
     images_of_many_sizes: "are of 2 sizes .most often 48x80.*--size",
     no_images: "there is no such folder. Give a folder",
 }
@@ -181,6 +247,26 @@ def test_what_cannot_work_is_refused_and_leaves_nothing(
     assert re.search(HOSTILE[hostile], answer.err, re.DOTALL), answer.err
     assert "Traceback" not in answer.err
     assert sorted(here.rglob("*")) == before
+
+
+def test_damaged_images_that_are_streamed_are_all_named_before_there_is_a_track(
+    typed: Callable[..., Any], here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(here / "cache"))
+    monkeypatch.setattr("bench.own.propose.fits_in_memory", lambda _images, _shape: False)
+    for number in (3, 7):
+        path = here / f"colour/train/dark/{number:02}.png"
+        path.write_bytes(path.read_bytes()[:-200])
+    words = ("new", "track", "mine", "--network", NETWORK, "--weights", WEIGHTS, "--images", "colour")
+    answer = typed(*words)
+    assert answer.code == 2
+    assert "2 of 60 files cannot be read as images: " in answer.err
+    assert "dark/03.png" in answer.err and "dark/07.png" in answer.err and "Put intact copies" in answer.err
+    assert not Path("mine.toml").exists()
+    shutil.copy(here / "colour/train/dark/01.png", here / "colour/train/dark/03.png")
+    shutil.copy(here / "colour/train/dark/01.png", here / "colour/train/dark/07.png")
+    assert typed(*words).code == 0
+    assert "streamed = true" in Path("mine.toml").read_text()
 
 
 def test_a_track_whose_images_are_gone_says_so_before_a_run_begins(typed: Callable[..., Any], here: Path) -> None:

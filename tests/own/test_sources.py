@@ -105,6 +105,15 @@ def test_arrays_are_split_like_a_folder(names: str, tmp_path: Path) -> None:
     assert int(label) == labels[place]
 
 
+def test_labels_may_be_names(tmp_path: Path) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (30, 6, 8, 3), dtype=np.uint8)
+    names = np.array(["elk", "cat", "dog"])[np.arange(30) % 3]
+    np.savez(tmp_path / "a.npz", x_train=images, y_train=names, x_test=images[:6], y_test=names[:6])
+    parts = parts_of("a.npz", tmp_path)
+    assert parts.classes == ("cat", "dog", "elk")
+    assert parts.test.labels.tolist() == [2, 0, 1, 2, 0, 1]
+
+
 FUNCTION = """
 import torch
 

@@ -1,4 +1,4 @@
-"""The dense network: trained once, shared, observed later, and refused when damaged."""
+"""The dense network: trained once, shared, observed later, and trained again when damaged."""
 
 import json
 import shutil
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from bench import ChannelGroup, Observer
-from bench.errors import BenchError, StoreError
+from bench.errors import BenchError
 from bench.networks.registry import network
 from bench.records.store import Store
 from bench.runner.dense import Dense, dense_key, dense_network
@@ -68,7 +68,7 @@ def test_it_is_trained_once_and_read_after_that(workplace: Workplace, smoke_trac
     assert second.curve == first.curve
     assert second.network is not first.network
     assert not second.network.training
-    assert first.spent.images_trained == 1197
+    assert first.spent.images_trained == 597
     assert first.curve[-1].values["top1_val"] is not None
 
 
@@ -132,13 +132,43 @@ def break_json(path: Path) -> None:
     (path.parent / "dense.json").write_text("{")
 
 
-@pytest.mark.parametrize("damage", [flip, cut, Path.unlink, edit_json, break_json])
-def test_a_damaged_network_is_refused_and_the_folder_to_delete_is_named(
-    workplace: Workplace, smoke_track: Path, store: Store, trained: Path, damage: object
+def zero(path: Path) -> None:
+    path.write_bytes(b"\0" * path.stat().st_size)
+
+
+@pytest.mark.parametrize("damage", [flip, cut, zero, Path.unlink, edit_json, break_json])
+def test_a_damaged_network_is_trained_again_which_is_said(
+    workplace: Workplace,
+    smoke_track: Path,
+    store: Store,
+    trained: Path,
+    damage: object,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
+    whole, told = get(workplace, spec(smoke_track), Store(trained))
+    assert told == []
     shutil.copytree(trained, store.root)
     (path,) = store.root.glob("dense/*/weights.safetensors")
     damage(path)  # type: ignore[operator]
-    with pytest.raises(StoreError, match=r"(damaged|cannot be read): .* Delete (that|the) folder") as caught:
-        get(workplace, spec(smoke_track), store)
-    assert str(path.parent) in str(caught.value)
+    capsys.readouterr()
+    again, told = get(workplace, spec(smoke_track), store)
+    assert told == ["dense"]
+    assert again.weights_sha256 == whole.weights_sha256
+    assert capsys.readouterr().err.startswith(f"note: the dense network in {path.parent} is damaged: ")
+    assert get(workplace, spec(smoke_track), store)[1] == []
+    assert capsys.readouterr().err == ""
+
+
+def test_a_damaged_history_is_observed_again(
+    workplace: Workplace, smoke_track: Path, store: Store, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole, _ = get(workplace, spec(smoke_track), store, Norm)
+    expected = [{name: float(seen) for name, seen in point.items()} for point in whole.history.observed(Norm)]
+    (path,) = store.root.glob("dense/*/norm.safetensors")
+    zero(path)
+    assert get(workplace, spec(smoke_track), store)[1] == []  # nobody needs it
+    again, told = get(workplace, spec(smoke_track), store, Norm)
+    assert told == ["dense"]
+    assert again.weights_sha256 == whole.weights_sha256
+    assert [{name: float(seen) for name, seen in point.items()} for point in again.history.observed(Norm)] == expected
+    assert "It is trained again, observed." in capsys.readouterr().err

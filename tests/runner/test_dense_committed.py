@@ -163,7 +163,7 @@ def test_a_dense_json_that_was_edited_is_refused(
     meta = json.loads((copy / "dense.json").read_text())
     edit(meta)
     (copy / "dense.json").write_text(json.dumps(meta))
-    with pytest.raises(StoreError, match=r"dense.json cannot be read: .* Delete the folder"):
+    with pytest.raises(StoreError, match=r"is damaged: dense.json: .* Restore that folder, or delete it"):
         get(workplace, spec, Store(tmp_path / "runs"), tmp_path / "copy")
 
 

@@ -183,8 +183,13 @@ def command(folder: Path, store: Path, *words: str) -> subprocess.CompletedProce
     environ = {name: value for name, value in os.environ.items() if not name.startswith(("WANDB_", "BENCH_"))}
     environ |= {"PYTHONPATH": str(folder), "HOME": str(folder)}
     line = [sys.executable, "-m", "bench.cli", "run", "--track", str(folder / "tiny.toml"), "--wandb", "off", "--json"]
+    line += ["--store", str(store), "--memory", "none"]
     return subprocess.run(
-        [*line, "--store", str(store), *words], cwd=folder, env=environ, capture_output=True, timeout=400
+        [*line, *words],
+        cwd=folder,
+        env=environ,
+        capture_output=True,
+        timeout=400,
     )
 
 
@@ -220,7 +225,7 @@ def _running() -> list[str]:
     return found
 
 
-@pytest.mark.parametrize("workers", ["1", "2"])
+@pytest.mark.parametrize("workers", ["2", pytest.param("1", marks=pytest.mark.nightly)])
 def test_an_honest_run_keeps_its_bits_and_every_plugin_has_its_record(
     folder: Path, tmp_path: Path, alone: tuple[Any, ...], workers: str
 ) -> None:

@@ -22,7 +22,7 @@ class OfAScript(Method):
         trial.surgery.remove(trial.surgery.fit())
 
 
-def test_it_runs_in_this_process(smoke_track: Path, tmp_path: Path, workplace: Workplace) -> None:
+def test_it_runs_in_this_process(smoke_track: Path, tmp_path: Path, workplace: Workplace, copied_nursery: None) -> None:
     place = Workplace(Store(tmp_path / "runs"), workplace.data_folder)
     executor = LocalProcesses(ExecutorOptions())
     try:

@@ -98,7 +98,7 @@ def test_a_record_that_cannot_be_read_is_replaced_by_a_new_run(suite: Suite, job
     [
         ('network = "lenet5"', 'network = "lenet6"', "unknown network 'lenet6'. Did you mean 'lenet5'"),
         ('dataset = "digits"', 'dataset = "digit"', "unknown dataset 'digit'. Did you mean 'digits'"),
-        ("images = 200", "images = 1397", "1397 images cannot be drawn from 1397"),
+        ("images = 800", "images = 1397", "1397 images cannot be drawn from 1397"),
     ],
 )
 def test_what_cannot_run_is_refused_before_there_is_a_store(

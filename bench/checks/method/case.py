@@ -14,7 +14,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from bench.checks.method.toy_networks import Narrow, Residual, Unprunable
+from bench.checks.method.toy_networks import Narrow, Plain, Residual, Unprunable
 from bench.data.base import Images, dataset
 from bench.data.splits import Data, split_images
 from bench.errors import UsageError
@@ -49,7 +49,7 @@ class DoesNotApply(Exception):
 
 
 def check_track(name: str) -> Track:
-    """One of the kit's own tracks: `lenet5`, `residual`, `vgg16` or `resnet20`."""
+    """One of the kit's own tracks: `lenet5`, `residual`, `plain` or `resnet20`."""
     return load_track(str(files("bench.checks.method") / f"{name}.toml"))
 
 
@@ -57,7 +57,7 @@ def check_track(name: str) -> Track:
 def known_networks() -> Iterator[None]:
     """Inside, the kit's own networks are known by their names."""
     with ExitStack() as stack:
-        for network in (Narrow, Residual, Unprunable):
+        for network in (Narrow, Plain, Residual, Unprunable):
             stack.enter_context(registered("bench.networks", "bench.networks", Network, network))
         yield
 
@@ -68,7 +68,7 @@ def network_track(network: str) -> Track:
     Raises:
         UsageError: there is no such network.
     """
-    own = {track.network: track for track in map(check_track, ("lenet5", "residual", "vgg16", "resnet20"))}
+    own = {track.network: track for track in map(check_track, ("lenet5", "residual", "plain", "resnet20"))}
     if network in own:
         return own[network]
     with known_networks():

@@ -46,7 +46,7 @@ CHECKS: dict[str, Check] = {
     "nothing to prune": networks.nothing_to_prune,
     "residual block": networks.residual_block,
     "residual network": networks.residual_network,
-    "plain network": networks.vgg_network,
+    "plain network": networks.plain_network,
 }
 LIMIT_SECONDS = 600.0
 _COLOURS = {"passed": "green", "failed": "red", "skipped": "yellow"}

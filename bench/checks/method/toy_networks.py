@@ -1,4 +1,4 @@
-"""Small networks made by hand: one with what methods most often trip over, and two with what no real one has.
+"""Small networks made by hand: two with what methods most often trip over, and two with what no real one has.
 
 All have batch normalisation, so that methods which need it can be tried. They are known only inside
 `bench.checks.method.case.known_networks`; `bench list networks` does not show them.
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from bench.networks.base import Network, NetworkSpec
 
-__all__ = ["Narrow", "Residual", "Unprunable"]
+__all__ = ["Narrow", "Plain", "Residual", "Unprunable"]
 
 
 class _Residual(nn.Module):
@@ -51,6 +51,27 @@ class Residual(Network):
 
     def construct(self, spec: NetworkSpec) -> nn.Module:
         return _Residual(spec)
+
+
+class Plain(Network):
+    """VGG-16 at a quarter of its widths: five stages, each halving the sides, then a hidden layer."""
+
+    name = "check-plain"
+    summary = "thirteen plain convolutions with batch normalisation; for bench check"
+    reference = "made by hand, after Simonyan and Zisserman 2015"
+    input = NetworkSpec(channels=3, size=32, classes=10)
+
+    def construct(self, spec: NetworkSpec) -> nn.Module:
+        layers: list[nn.Module] = []
+        width = spec.channels
+        for outputs, depth in ((16, 2), (32, 2), (64, 3), (128, 3), (128, 3)):
+            for _ in range(depth):
+                layers += [nn.Conv2d(width, outputs, 3, padding=1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU()]
+                width = outputs
+            layers.append(nn.MaxPool2d(2))
+        places = (spec.height // 32) * (spec.width // 32)
+        hidden = [nn.Flatten(), nn.Linear(width * places, 128, bias=False), nn.BatchNorm1d(128), nn.ReLU()]
+        return nn.Sequential(*layers, *hidden, nn.Linear(128, spec.classes))
 
 
 class _Narrow(nn.Module):

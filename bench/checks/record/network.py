@@ -26,9 +26,11 @@ def network_check(it: Submission, path: Path, data: Path | None) -> str:
         Doubtful: it is the record's, but its accuracy could not be measured.
         StoreError: the file is damaged, or describes another network.
     """
-    source = dataset_of(it.track)
+    track = it.here
+    source = dataset_of(track)
     shape = source.shape
-    network, sha256 = load_pruned(path, {"network": it.track.network, "shape": list(shape), "classes": source.classes})
+    wanted = {"network": track.network, "shape": list(shape), "classes": source.classes}
+    network, sha256 = load_pruned(path, wanted, track.root)
     if sha256 != it.pruned.weights_sha256:
         raise Refused(f"pruned.weights_sha256 is {it.pruned.weights_sha256}, and the stored network is {sha256}")
     size = measure_size(network)
@@ -47,10 +49,12 @@ def network_check(it: Submission, path: Path, data: Path | None) -> str:
     for layer in it.record.layers:
         if layer.nonzero != nonzero.get(layer.name):
             raise Refused(f"layers.{layer.name}.nonzero is {layer.nonzero}, and is {nonzero.get(layer.name)} there")
+    if track.images is not None and it.known is None:
+        raise Doubtful("weights and sizes are the record's; its images are not here, or others by now")
     if data is None and not (it.known and it.known.bundled):
         raise Doubtful("weights and sizes are the record's; accuracy was not measured. Give --data DIR")
     try:
-        verdict = measure_again(it.record, path, data or path.parent)
+        verdict = measure_again(it.record, path, data or path.parent, track.root)
     except DataError as error:
         raise Doubtful(f"weights and sizes are the record's; accuracy was not measured: {error}") from None
     if not verdict.equal:

@@ -1,18 +1,19 @@
 """The network that a record's widths describe, built afresh with any weights, and its sizes: what they must be."""
 
+import json
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 
 import torch
 from torch import nn
 
-from bench.data.base import dataset
 from bench.errors import UsageError
 from bench.measure.macs import count_macs
 from bench.measure.memory import peak_bytes
 from bench.measure.network import layers_of
 from bench.measure.size import measure_size
-from bench.networks.base import NetworkSpec
+from bench.networks.base import Network, NetworkSpec
 from bench.networks.registry import network as network_plugin
 from bench.records.record import Layer
 from bench.specs.target import Target
@@ -26,11 +27,32 @@ _MOST_PARAMS = 400_000_000
 
 @dataclass(frozen=True)
 class Design:
-    """A network, by what a track says of it: the plugin, the data set that gives its shape, what may be pruned."""
+    """A dense network.
+
+    Attributes:
+        network: the plugin's name, or where one's own is.
+        settings: of its constructor, as JSON.
+        root: the folder that the path of one's own begins in.
+        shape: of an image, (C, H, W).
+        classes: number of labels.
+        prunable: patterns of what may be pruned; None for the network's own choice.
+    """
 
     network: str
-    dataset: str
+    settings: str
+    root: Path | None
+    shape: tuple[int, int, int]
+    classes: int
     prunable: tuple[str, ...] | None
+
+    @property
+    def plugin(self) -> Network:
+        """Makes it.
+
+        Raises:
+            UsageError: there is no such network.
+        """
+        return network_plugin(self.network, json.loads(self.settings), self.root)
 
 
 @dataclass(frozen=True)
@@ -89,7 +111,7 @@ def rebuild(design: Design, widths: tuple[int, ...] | None, batch: int) -> Built
         keep = {group.name: torch.arange(width) for group, width in zip(surgery.groups, widths, strict=True)}
         surgery.remove_unproven(keep)
     network.eval()
-    shape = _shape(design)
+    shape = design.shape
     count, size = count_macs(network, shape), measure_size(network)
     modules = dict(network.named_modules())
     layers = layers_of(dense, network, shape)
@@ -107,25 +129,20 @@ def rebuild(design: Design, widths: tuple[int, ...] | None, batch: int) -> Built
     )
 
 
-def _shape(design: Design) -> tuple[int, int, int]:
-    return dataset(design.dataset).shape
-
-
 def _dense(design: Design) -> nn.Module:
-    spec = NetworkSpec.of(_shape(design), dataset(design.dataset).classes)
-    plugin = network_plugin(design.network)
+    spec, plugin = NetworkSpec.of(design.shape, design.classes), design.plugin
     try:
         with torch.device("meta"):
-            params = sum(each.numel() for each in plugin.build(spec).parameters())
+            params = sum(each.numel() for each in plugin.construct(spec).parameters())
     except Exception:  # a network that reads its own weights while it is built; its size is seen when it is there
         params = 0
     if params > _MOST_PARAMS:
         raise UsageError(f"network {design.network!r} has {params:,} parameters: too many to be built for a check.")
-    built = plugin.build(spec)
+    with torch.random.fork_rng(devices=[]):
+        built = plugin.construct(spec)
     return built.to(memory_format=torch.channels_last).eval()
 
 
 def _surgery(network: nn.Module, design: Design) -> Surgery:
-    shape = _shape(design)
-    prunable = design.prunable or network_plugin(design.network).prunable
-    return Surgery(network, shape, prunable, 1, 1, Target("none"), torch.zeros(1, *shape))
+    prunable = design.prunable or design.plugin.prunable
+    return Surgery(network, design.shape, prunable, 1, 1, Target("none"), torch.zeros(1, *design.shape))

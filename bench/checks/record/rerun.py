@@ -31,7 +31,8 @@ from bench.runner.run import Workplace, execute
 from bench.specs.changes import changed_inputs, inputs_of
 from bench.specs.run import PROTOCOL, RunSpec
 from bench.specs.target import Target
-from bench.specs.track import Track, describe
+from bench.specs.toml_file import describe
+from bench.specs.track import Track
 from bench.surgery import load_tensors_into, read_network
 from bench.trial.methods import method_class
 
@@ -85,13 +86,13 @@ def spec_of(record: Record, inputs: InputsOf) -> RunSpec:
     return with_inputs(spec, method, inputs(spec.track, spec.device))
 
 
-def _spec(record: Record) -> RunSpec:
-    """The same with nothing but what the record says."""
+def _spec(record: Record, root: Path | None = None) -> RunSpec:
+    """The same with nothing but what the record says, or with files of one's own in `root`."""
     try:
         track = Track.model_validate(record.track_fields)
     except ValidationError as error:
         raise UsageError(f"record {record.run_id}: its track: {describe(error)}") from None
-    if isinstance(folder := record.manifest.get("track_folder"), str):
+    if isinstance(folder := root or record.manifest.get("track_folder"), str | Path):
         track = track.model_copy(update={"root": Path(folder)})
     device: Literal["cpu", "cuda"] = (
         "cuda" if record.manifest.get("device") == "cuda" and torch.cuda.is_available() else "cpu"
@@ -137,15 +138,21 @@ def run_again(record: Record, data_folder: Path, report: Callable[[str, float], 
     return RerunResult(first is None, f"within tolerance, since {changed}" if changed else "bitwise", first, inputs)
 
 
-def measure_again(record: Record, network: Path, data_folder: Path) -> RerunResult:
+def measure_again(record: Record, network: Path, data_folder: Path, root: Path | None = None) -> RerunResult:
     """Loads the stored network of a record, without the plugin that made it, and measures it.
+
+    Args:
+        record: says what is to come out.
+        network: its file.
+        data_folder: for the images.
+        root: the folder that a network and images of one's own lie in; None for the one that the record names.
 
     Raises:
         UsageError: there is no network, or it is damaged.
     """
     if record.pruned is None:
         raise UsageError(f"record {record.run_id} is {record.status} and holds no network to measure.")
-    spec, workplace = _spec(record), Workplace(Store(network.parent), data_folder)
+    spec, workplace = _spec(record, root), Workplace(Store(network.parent), data_folder)
     data, now = workplace.data(spec), workplace.inputs(spec.track, spec.device)
     inputs = tuple(changed_inputs(record.manifest, _measured_inputs(now), method=False))
     if any(not each.startswith("harness") for each in inputs):

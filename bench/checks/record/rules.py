@@ -25,7 +25,8 @@ from bench.runner.record_builder import budget_amount, ratios_of, status_of
 from bench.specs.budget import FORWARD, TRAINING
 from bench.specs.changes import flat
 from bench.specs.code import source_sha256
-from bench.specs.track import deciding_fields, describe
+from bench.specs.toml_file import describe
+from bench.specs.track import deciding_fields
 
 __all__ = ["CHECKS"]
 
@@ -141,6 +142,8 @@ def _command(it: Submission) -> str:
 
 def _data(it: Submission) -> str:
     known, found = it.known, it.record.manifest.get("data_fingerprint")
+    if known is None and it.track.images is not None:
+        raise Doubtful("the images are a user's own, and are not here or others by now")
     if known is None:
         raise Doubtful(f"the fingerprint of {it.track.dataset} with this validation split is not known here")
     _equal("manifest.data_fingerprint", found, known.fingerprint)

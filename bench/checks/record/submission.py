@@ -1,7 +1,12 @@
 """A submitted record with what it is held against: its track, method, spec and the networks of its widths."""
 
+import json
+import shlex
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 from typing import Literal
 
@@ -9,11 +14,20 @@ from pydantic import ValidationError
 
 from bench.checks.record.fingerprints import KnownData, known_data
 from bench.checks.record.rebuild import Built, Design, groups_of, rebuild
+from bench.data.own import dataset_of
+from bench.data.splits import load_data
+from bench.errors import BenchError
+from bench.networks.base import NetworkSpec
+from bench.networks.identity import network_identity
+from bench.networks.live import PREFIX as LIVE
+from bench.networks.registry import network_of
+from bench.plugins.imported import is_import
 from bench.records.record import Measured, Record
 from bench.specs.run import RunSpec
 from bench.specs.schema1 import run_id_of_schema_1
 from bench.specs.target import Target
-from bench.specs.track import Track, describe
+from bench.specs.toml_file import describe
+from bench.specs.track import Track, load_track
 from bench.trial.method import Method
 from bench.trial.methods import method_class
 
@@ -92,15 +106,56 @@ class Submission:
         return run_id_of_schema_1({**fields, **manifest, "unit": self.record.budget.unit})
 
     @cached_property
+    def here(self) -> Track:
+        """The track; where network or images are a user's own, with the folder that they lie in.
+
+        A record alone runs no code of theirs: the track's file must be here and name the same.
+
+        Raises:
+            Doubtful: it is not, or what it names is gone or another by now.
+        """
+        track = self.track
+        if track.images is None and not is_import(track.network) and not track.network.startswith(LIVE):
+            return track
+        found = self._own_track()
+        plugin, source = network_of(found), dataset_of(found)
+        then = self.record.manifest.get("network_sha256")
+        if network_identity(plugin, NetworkSpec.of(source.shape, source.classes)).source.sha256 != then:
+            raise Doubtful(f"the source of {track.network} has changed since: the network is another now")
+        return found
+
+    def _own_track(self) -> Track:
+        own = ("network", "settings", "images")
+        for path in self._track_files():
+            with suppress(BenchError, OSError):
+                found = load_track(str(path))
+                if all(getattr(found, name) == getattr(self.track, name) for name in own):
+                    return found
+        raise Doubtful(
+            "network or images are a user's own, and no track file here names the same: check it where it was run"
+        )
+
+    def _track_files(self) -> Iterator[Path]:
+        """Where the command's track file may lie: from here, or in the folder that the record names."""
+        words = shlex.split(str(self.record.manifest.get("command")))
+        folder = self.record.manifest.get("track_folder")
+        for option, value in pairwise(words):
+            if option == "--track" and value.endswith(".toml"):
+                yield Path(value)
+                if isinstance(folder, str):
+                    yield Path(folder) / Path(value).name
+
+    @cached_property
     def design(self) -> Design:
         """The dense network.
 
         Raises:
-            Doubtful: it, or its images, are a user's own.
+            Doubtful: it, or its images, are a user's own and not at hand.
         """
-        if self.track.images is not None or self.track.settings or ".py:" in self.track.network:
-            raise Doubtful("the network or the images are the user's own: sizes are not worked out again here")
-        return Design(self.track.network, self.track.dataset, self.track.prunable)
+        track = self.here
+        source = dataset_of(track)
+        settings = json.dumps(track.settings, sort_keys=True)
+        return Design(track.network, settings, track.root, source.shape, source.classes, track.prunable)
 
     @property
     def dense(self) -> Measured:
@@ -145,7 +200,15 @@ class Submission:
             )
         return rebuild(self.design, tuple(widths), self.track.latency_batch)
 
-    @property
+    @cached_property
     def known(self) -> KnownData | None:
-        """What is known of the data set and its split."""
-        return known_data(self.track)
+        """What is known of the data set and its split; of images of one's own, what they are here."""
+        if self.track.images is None:
+            return known_data(self.track)
+        try:
+            data = load_data(self.here, Path(), "cpu")
+        except (Doubtful, BenchError):
+            return None
+        if data.fingerprint != self.record.manifest.get("data_fingerprint"):
+            return None
+        return KnownData(data.fingerprint, len(data.train), len(data.test), bundled=True)

@@ -1,12 +1,12 @@
 """What a notebook gets back: one run, several side by side, a network's groups, a store's records."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.own.notebook.shown import html_table, records_html
 from bench.records.record import Point, Record
 from bench.records.rows import record_row
 
@@ -83,7 +83,7 @@ class Result:
         return repr(self.record)
 
     def _repr_html_(self) -> str:
-        return records_html(self.record.run_id, [self.record])
+        return _tables([self.record])
 
 
 @dataclass(frozen=True, repr=False)
@@ -127,7 +127,7 @@ class Records(Sequence[Record]):
         return f"<{len(self.found)} records of {len(methods)} methods on {len(tracks)} tracks{broken}>"
 
     def _repr_html_(self) -> str:
-        return records_html(repr(self)[1:-1], self.found)
+        return _tables(self.found)
 
 
 @dataclass(frozen=True, repr=False)
@@ -167,7 +167,7 @@ class Comparison(Records):
         return "\n".join([*map(repr, self.found), *(f"left out: {reason}" for reason in self.left_out)])
 
     def _repr_html_(self) -> str:
-        return records_html("top-1 on test", self.found)
+        return _tables(self.found) + "".join(f"<p>left out: {escape(reason)}</p>" for reason in self.left_out)
 
 
 @dataclass(frozen=True, repr=False)
@@ -193,15 +193,22 @@ class GroupList(Sequence["ChannelGroup"]):
         return "\n".join([*lines, *(f"left out: {each.name}: {each.reason}" for each in self.left_out)])
 
     def _repr_html_(self) -> str:
+        from bench.leaderboard.pages.blocks import Cell, ColumnHead, TableBlock, TableRow
+        from bench.leaderboard.pages.fragment import fragment_of
+
+        numbers = ("channels", "MACs each", "params each")
+        heads = (ColumnHead("group"), *(ColumnHead(name, numeric=True) for name in numbers), ColumnHead("layers"))
         rows = [
-            (
-                group.name,
-                str(group.width),
-                f"{group.macs_per_channel:,}",
-                f"{group.params_per_channel:,}",
-                ", ".join(group.layers),
-            )
-            for group in self.offered
+            (g.name, str(g.width), f"{g.macs_per_channel:,}", f"{g.params_per_channel:,}", ", ".join(g.layers))
+            for g in self.offered
         ]
-        rows += [(each.name, "-", "-", "-", f"left out: {each.reason}") for each in self.left_out]
-        return html_table("channel groups", ("group", "channels", "MACs each", "params each", "layers"), rows)
+        rows += [(each.name, "–", "–", "–", f"left out: {each.reason}") for each in self.left_out]
+        cells = tuple(TableRow(tuple(Cell(text) for text in row)) for row in rows)
+        return fragment_of(TableBlock("channel groups", heads, cells))
+
+
+def _tables(records: Iterable[Record]) -> str:
+    """The tables of the page."""
+    from bench.leaderboard.pages.fragment import fragment
+
+    return fragment(records)

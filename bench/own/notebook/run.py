@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.errors import UsageError
 from bench.own.notebook.images import source_of
-from bench.own.notebook.progress import LiveLine
+from bench.own.notebook.progress import LiveProgress
 from bench.own.notebook.results import Comparison, GroupList, Records, Result
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def prune(
         size: (height, width) that images are given in; None for the size that all have.
         store: folder of the runs.
         device: `auto`, `cpu` or `cuda`.
-        progress: show a line that changes.
+        progress: show how far the runs are, in a notebook or on a terminal.
 
     Returns:
         The run: `.network`, `.record`, `.curve`, `.export()`.
@@ -127,15 +127,16 @@ def compare(
     workplace = Workplace(Store(root), root)
     made = plan(request, workplace.inputs)
     check(made.jobs, workplace)
-    line, found, missing = LiveLine(progress), {}, []
+    shown, found, missing = LiveProgress(len(made.jobs), progress), {}, []
     try:
-        for outcome in run_suite(made.jobs, workplace, Inline(), line.update):
+        for outcome in run_suite(made.jobs, workplace, Inline(), shown.update):
+            shown.finished(outcome.job, outcome.record)
             if outcome.record is None:
                 missing.append(f"{outcome.job.label}: {outcome.error}")
             else:
                 found[outcome.job.spec.run_id] = outcome.record
     finally:
-        line.close()
+        shown.close()
     if missing:
         raise BenchError("; ".join(missing))
     ordered = tuple(found[job.spec.run_id] for job in made.jobs)

@@ -14,6 +14,8 @@ from pydantic import Field
 from bench import BudgetSpent, ChannelGroup, Config, Hook, Method, NotPrunable, Observer, Step, Trial
 from bench.checks.method.kit import CHECKS, CheckResult, check_class  # not a public name: `public names` finds it
 
+pytestmark = pytest.mark.usefixtures("shared_dense")
+
 
 class Toy(Method):
     """A criterion that is right: the last channels go. The others below are this one with a fault each."""

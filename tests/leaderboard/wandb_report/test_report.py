@@ -23,9 +23,11 @@ from bench.leaderboard.pages.blocks import (
     TableRow,
     Text,
 )
+from bench.leaderboard.pages.collect import Material, gather
 from bench.leaderboard.wandb_report.report import MARK, build_report, make_report
 from bench.leaderboard.wandb_report.wandb_blocks import MOST_ROWS, blocks_of
 from bench.records.record import Record, parse_record
+from bench.specs.claim import claim_names, load_claim
 
 wr = pytest.importorskip("wandb_workspaces.reports.v2")
 internal = pytest.importorskip("wandb_workspaces.reports.v2.internal")
@@ -38,6 +40,11 @@ KEY = {"WANDB_API_KEY": "0" * 40}
 def records() -> list[Record]:
     paths = [*RESULTS.glob("*-digits-*/record.json"), *RESULTS.glob("olmp-mnist-lenet300-*/record.json")]
     return [parse_record(path.read_bytes(), str(path)) for path in paths]
+
+
+def shown(records: list[Record]) -> Material:
+    claims = [load_claim(name) for name in claim_names()]
+    return gather(claims, {record.run_id: record for record in records}, [])
 
 
 @pytest.fixture
@@ -73,7 +80,7 @@ def account(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
 
 
 def blocks(records: list[Record]) -> list[Any]:
-    found: list[Any] = build_report(records, [], "bench", "me").blocks
+    found: list[Any] = build_report(shown(records), "bench", "me").blocks
     return found
 
 
@@ -85,7 +92,7 @@ def every(some: list[Any]) -> Iterator[Any]:
 
 
 def test_wandb_workspaces_own_models_read_it_back_unchanged(records: list[Record]) -> None:
-    report = build_report(records, [], "bench", "me")
+    report = build_report(shown(records), "bench", "me")
     sent = report._to_model().model_dump_json(by_alias=True, exclude_none=True)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -191,7 +198,7 @@ def test_without_an_account_the_command_says_why_and_where_the_page_is(
 ) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("WANDB_MODE", "offline")
-    monkeypatch.setattr("bench.cli.run_command.all_records", lambda _store: ([], []))
+    monkeypatch.setattr("bench.cli.shown_records.all_records", lambda _store: ([], []))
     with pytest.raises(SystemExit) as end:
         main(["report", "--out", str(tmp_path / "page"), "--store", str(tmp_path)])
     assert end.value.code == 0

@@ -7,8 +7,8 @@ from subprocess import CompletedProcess
 
 import pytest
 
-from bench.cli import doctor_command
-from bench.cli.doctor_command import Finding, examine
+from bench.cli import examination
+from bench.cli.examination import Finding, examine
 
 
 def findings(store: Path, data: Path, **environment: str) -> dict[str, Finding]:
@@ -31,9 +31,9 @@ def test_it_says_what_is_there_and_what_to_do(tmp_path: Path) -> None:
 
 
 def test_what_stands_in_the_way_is_broken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor_command.shutil, "disk_usage", lambda _path: type("Usage", (), {"free": 10})())
-    monkeypatch.setattr(doctor_command, "_version", lambda name: "0.1" if name == "torch" else "9999")
-    monkeypatch.setattr(doctor_command, "_devices", lambda: iter(()))
+    monkeypatch.setattr(examination.shutil, "disk_usage", lambda _path: type("Usage", (), {"free": 10})())
+    monkeypatch.setattr(examination, "_version", lambda name: "0.1" if name == "torch" else "9999")
+    monkeypatch.setattr(examination, "_devices", lambda: iter(()))
     found = findings(tmp_path / "runs", tmp_path, WANDB_MODE="of")
     assert found["torch"].state == "broken" and "pip install 'torch" in found["torch"].action
     assert found["W&B"].state == "broken"

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bench import Method, Trial, UsageError
-from bench.cli.run_command import Session
+from bench.cli.session import Session
 from bench.records.store import Store
 from bench.runner.executor import Finish, How, Progress
 from bench.runner.jobs import RunRequest, make_plan

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import bench
-from bench.cli.new_command import NewMethod, new_method
+from bench.cli.new_files import NewMethod, new_method
 from bench.errors import UsageError
 
 KINDS = ("structured", "unstructured")

@@ -1,0 +1,77 @@
+"""Unstructured masks: through training, evaluation and hooks."""
+
+from collections.abc import Callable, Mapping
+
+import torch
+from torch import Tensor
+
+from bench import Hook, Step, Trial
+
+Make = Callable[..., Trial]
+
+
+def tensors(trial: Trial) -> dict[str, Tensor]:
+    return {name: tensor.detach().clone() for name, tensor in trial.network.state_dict().items()}
+
+
+def equal(a: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> bool:
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+def first_half_off(trial: Trial) -> Tensor:
+    mask = torch.ones_like(trial.network.conv2.weight, dtype=torch.bool)
+    mask[:, :4] = False
+    trial.surgery.weights.set({"conv2.weight": mask})
+    return mask
+
+
+def test_masked_weights_stay_zero_through_training(make_trial: Make) -> None:
+    trial = make_trial(weight_decay=0.01)
+    trial.train(epochs=1)  # momenta that would move them
+    mask = first_half_off(trial)
+    trial.train(epochs=1)
+    weight = trial.network.conv2.weight.detach()
+    assert bool((weight[~mask] == 0).all())
+    assert bool((weight[mask] != 0).all())
+
+
+def test_straight_through_weights_keep_their_values_and_are_trained_while_masked(make_trial: Make) -> None:
+    trial = make_trial()
+    seen: list[tuple[Tensor, Tensor]] = []
+
+    class Splicing(Hook):
+        def before_step(self, step: Step) -> None:
+            self.before = step.network.conv2.weight.detach().clone()
+
+        def after_step(self, step: Step) -> None:
+            seen.append((self.before, step.network.conv2.weight.detach().clone()))
+
+    mask = first_half_off(trial)
+    trial.surgery.weights.straight_through = True
+    trial.train(epochs=1, hooks=[Splicing()])
+    assert all(bool((before[~mask] != 0).all()) for before, _ in seen)
+    assert not torch.equal(seen[0][0][~mask], seen[-1][1][~mask])
+
+
+def test_evaluation_is_of_the_masked_network_and_leaves_straight_through_weights(make_trial: Make) -> None:
+    trial = make_trial()
+    trial.train(epochs=3)
+    first_half_off(trial)
+    trial.surgery.weights.straight_through = True
+    before = tensors(trial)
+    soft = trial.evaluate()
+    assert equal(before, tensors(trial))
+    trial.surgery.weights.straight_through = False
+    assert trial.evaluate() == soft
+
+
+def test_a_hook_may_set_the_masks(make_trial: Make) -> None:
+    class Growing(Hook):
+        def after_step(self, step: Step) -> None:
+            mask = torch.ones(4, 6, dtype=torch.bool)
+            mask.view(-1)[: step.index + 1] = False
+            step.weights.set({"fc.weight": mask})
+
+    trial = make_trial()
+    trial.train(epochs=1, hooks=[Growing()])
+    assert trial.surgery.weights.total - trial.surgery.weights.remaining() == 6
