@@ -1,7 +1,7 @@
 """From ties to channel groups: units that stand or fall together, and the layers whose rows they are."""
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -54,7 +54,7 @@ def find_families(
     solution = ties.solve()
     by_entry = {(entry.tensor, entry.dim): entry for entry in ties.entries}
     signature = _signatures(ties.entries, solution)
-    members = _Members(ties.entries, solution)
+    members = _Owners([solution.of[entry.first : entry.first + entry.size] for entry in ties.entries])
     rows = {}
     for name in layers:
         dim = row_dim(network.get_submodule(name)) or 0
@@ -62,7 +62,7 @@ def find_families(
         entry = next((each for each in entries if each is not None), None)
         if entry is not None:
             rows[name] = solution.of[entry.first : entry.first + entry.size]
-    producers = _producers(rows, solution.count)
+    names_of, producers = list(rows), _Owners(list(rows.values()))
     done = np.zeros(solution.count, dtype=bool)
     found: list[Family] = []
     skipped: list[SkippedGroup] = []
@@ -74,7 +74,7 @@ def find_families(
         done[fresh] = True
         some = False
         for family in _by_signature(free, signature):
-            given = tuple(layer for layer in rows if layer in producers[int(family[0])])
+            given = tuple(names_of[place] for place in producers.of(int(family[0])))
             if not wanted(given):
                 continue
             names[name] += 1
@@ -83,11 +83,12 @@ def find_families(
                 skipped.append(SkippedGroup(label, _tangled_reason(ties, solution, family)))
                 continue
             some = True
-            slices = tuple(_slice(entry, family, ties, solution) for entry in members.of(int(family[0])))
+            owned = (ties.entries[place] for place in members.of(int(family[0])))
+            slices = tuple(_slice(entry, family, ties, solution) for entry in owned)
             attributes = _attributes(ties.attributes, family, solution)
             found.append(Family(ChannelGroup(label, len(family), given, 0, 0, slices, network, attributes), family))
         if len(stuck):
-            given = tuple(layer for layer in rows if layer in producers[int(stuck[0])])
+            given = tuple(names_of[place] for place in producers.of(int(stuck[0])))
             reason = _pinned_reason(ties, solution, stuck)
             if reason is not None and wanted(given or (name,)):
                 label = f"{name} ({len(stuck)} of {len(_in_order(components))} channels)" if some else name
@@ -103,27 +104,22 @@ def _signatures(entries: Sequence[Entry], solution: Solution) -> NDArray[np.uint
     return result
 
 
-class _Members:
-    """Which entries a component owns something of."""
+class _Owners:
+    """Which of several parts have something of a component.
 
-    def __init__(self, entries: Sequence[Entry], solution: Solution) -> None:
-        self._entries = entries
-        owner = np.repeat(np.arange(len(entries)), [entry.size for entry in entries])
-        pairs = np.sort(solution.of[1:] * len(entries) + owner)
-        pairs = pairs[np.concatenate([[True], pairs[1:] != pairs[:-1]])]
-        self._components, self._places = pairs // len(entries), pairs % len(entries)
+    Args:
+        parts: the components of each part's entries.
+    """
 
-    def of(self, component: int) -> list[Entry]:
+    def __init__(self, parts: Sequence[NDArray[np.int64]]) -> None:
+        owner = np.repeat(np.arange(len(parts)), [len(part) for part in parts])
+        pairs = np.unique(np.concatenate([np.zeros(0, dtype=np.int64), *parts]) * len(parts) + owner)
+        self._components, self._places = np.divmod(pairs, max(1, len(parts)))
+
+    def of(self, component: int) -> list[int]:
+        """The places of these parts, in order."""
         first, last = np.searchsorted(self._components, [component, component + 1])
-        return [self._entries[place] for place in self._places[first:last]]
-
-
-def _producers(rows: Mapping[str, NDArray[np.int64]], count: int) -> Mapping[int, set[str]]:
-    found: dict[int, set[str]] = defaultdict(set)
-    for name, components in rows.items():
-        for component in set(components.tolist()):
-            found[component].add(name)
-    return found
+        return self._places[first:last].tolist()
 
 
 def _in_order(components: NDArray[np.int64]) -> NDArray[np.int64]:

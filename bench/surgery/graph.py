@@ -13,7 +13,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -82,6 +84,7 @@ class Tracer(TorchDispatchMode):
         opaque: whether `ties.products` may be incomplete.
         unknown: operations without a rule, with the module that ran the first of each.
         positions: by parameter name, at how many positions of one input it was applied.
+        applied_labels: by parameter name, the labels of the rows that were.
         used: names of the parameters and buffers that took part.
         counting: whether products are collected, in the present run.
         reasons: whether any tensor knows why it has no labels.
@@ -97,6 +100,7 @@ class Tracer(TorchDispatchMode):
         self.failures: list[str] = []
         self.unknown: dict[str, str] = {}
         self.positions: dict[str, int] = {}
+        self.applied_labels: dict[str, NDArray[np.int64]] = {}
         self.called: set[nn.Module] = set()
         self.counting = self.reasons = False
         self._network = network
@@ -213,6 +217,7 @@ class Tracer(TorchDispatchMode):
         if label:
             name = self.ties.tensor_of(label)
             positions = positions if self.counting else 1  # a training run has two inputs
+            self.applied_labels.setdefault(name, labels.numpy().reshape(-1).astype("int64"))
             self.positions[name] = max(positions, self.positions.get(name, 0))
 
     def measure_as(self, name: str, item: int | None, facet: Tensor, axis: int) -> None:
@@ -257,10 +262,10 @@ class Tracer(TorchDispatchMode):
                 pass
 
     def _start(self) -> None:
-        named = [*self._network.named_parameters(), *self._network.named_buffers()]
-        for name, tensor in named:
+        modules = {name: module for module, name in self._names.items()}
+        for name, tensor in [*self._network.named_parameters(), *self._network.named_buffers()]:
             self._origins[id(tensor)] = name
-            module = self._network.get_submodule(name.rpartition(".")[0])
+            module = modules[name.rpartition(".")[0]]
             dims = range(min(2, tensor.dim()) if isinstance(module, nn.modules.conv._ConvNd) else tensor.dim())
             facets = []
             for dim in dims:

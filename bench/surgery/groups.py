@@ -17,6 +17,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from bench.errors import NotPrunable, SurgeryError, unknown_name
 from bench.surgery.cost import MEASURES, Cost, Term
+from bench.surgery.resize import MADE_OF
 
 __all__ = [
     "AttributeSlice",
@@ -233,10 +234,11 @@ def by_reason(left_out: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-def weight_names(layer: str) -> tuple[str, str]:
-    """The names that a layer's weight may have: plain, or under PyTorch's weight normalisation."""
+def weight_names(layer: str) -> tuple[str, ...]:
+    """The names that a layer's weight may have: plain, or what PyTorch's normalisations make it of, new and old."""
     path = f"{layer}." if layer else ""
-    return f"{path}weight", f"{path}parametrizations.weight.original1"
+    made_of = ("parametrizations.weight.original1", "parametrizations.weight.original", *MADE_OF)
+    return tuple(f"{path}{name}" for name in ("weight", *made_of))
 
 
 def with_savings(groups: Sequence[ChannelGroup], cost: Cost) -> tuple[ChannelGroup, ...]:

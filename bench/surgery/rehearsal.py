@@ -17,8 +17,9 @@ from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from bench.errors import NotPrunable, SurgeryError
+from bench.surgery.cost import Cost
 from bench.surgery.graph import Tracer, no_dropout, plain_kernels
-from bench.surgery.groups import ChannelGroup, Groups, SkippedGroup, build_cost
+from bench.surgery.groups import ChannelGroup, Groups, SkippedGroup
 from bench.surgery.keep import Keep
 from bench.surgery.mask import mask_copy
 from bench.surgery.proof import is_harness_hook
@@ -154,7 +155,7 @@ class Rehearsal:
         """
         try:
             with restored(self.network):
-                mask_copy(self.network, *_chosen(self.network, groups))
+                mask_copy(self.network, *_chosen(groups))
                 trained = self._outputs(training=True, watched=self._tracer.watching())
                 if self._tracer.alike:
                     self._masked = [group.name for group in groups], [self._outputs(training=False), trained]
@@ -165,8 +166,6 @@ class Rehearsal:
             self._tracer.run(self._inputs[:2].clone(), training=True)
         except Exception:  # it cannot be trained at this size, so that nothing is lost
             self._trains = False
-        finally:
-            self.network.eval()
         return False
 
     def separate(
@@ -183,9 +182,18 @@ class Rehearsal:
         Raises:
             NotPrunable: the network gives two answers for one image.
         """
-        if groups and self.failure(groups) is None:
-            return list(groups), []
-        self._refuse_two_answers()
+        try:
+            if groups and self.failure(groups) is None:
+                return list(groups), []
+            self._refuse_two_answers()
+            return self._separated(groups, doubtful)
+        finally:
+            self.network.eval()
+
+    def _separated(
+        self, groups: Sequence[ChannelGroup], doubtful: Collection[str]
+    ) -> tuple[list[ChannelGroup], list[SkippedGroup]]:
+        """As `separate`, where all at once have failed."""
         sure = [group for group in groups if group.name not in doubtful]
         rest = [group for group in groups if group.name in doubtful]
         passed: list[ChannelGroup] = []
@@ -244,7 +252,7 @@ class Rehearsal:
 
     def _differences(self, chosen: Sequence[ChannelGroup]) -> list[float]:
         """How far removed outputs are from masked ones, as a share of the masked ones' spread, by mode."""
-        groups, keep = _chosen(self.network, chosen)
+        groups, keep = _chosen(chosen)
         modes = (False, True) if self._trains else (False,)
         known, self._masked = self._masked, None
         with removed(self.network, plan_removal(self.network, groups, keep)):  # first, as it may not even run
@@ -258,7 +266,8 @@ class Rehearsal:
         return [difference(*each) for each in zip(expected, given, strict=True)]
 
     def _outputs(self, training: bool, watched: AbstractContextManager[None] | None = None) -> list[Tensor]:
-        self.network.train(training)
+        if self.network.training != training:
+            self.network.train(training)
         inputs = self._inputs[: self._images() if training else 1].clone()
         statistics = [(buffer, buffer.clone()) for buffer in self.network.buffers()] if training else []
         self._runs += 1
@@ -276,7 +285,6 @@ class Rehearsal:
                     stack.enter_context(watched)
                 outputs = self.network(inputs)
         finally:
-            self.network.eval()
             for buffer, before in statistics:
                 buffer.copy_(before)
         return [each for each in pytree.tree_leaves(outputs) if isinstance(each, Tensor)]
@@ -344,11 +352,11 @@ def restored(network: nn.Module) -> Iterator[None]:
             module._buffers.update(buffers)
 
 
-def _chosen(network: nn.Module, groups: Sequence[ChannelGroup]) -> tuple[Groups, Keep]:
-    """These groups, and random channels of each, the same at every call."""
+def _chosen(groups: Sequence[ChannelGroup]) -> tuple[Groups, Keep]:
+    """These groups, without their cost, and random channels of each, the same at every call."""
     generator = torch.Generator().manual_seed(_SEED)
     keep = {group.name: _random_channels(group.width, generator) for group in groups}
-    return Groups(tuple(groups), (), build_cost(network, groups, (), 0)), keep
+    return Groups(tuple(groups), (), Cost.of((), 0, [], 0, [])), keep
 
 
 def _random_channels(width: int, generator: torch.Generator) -> Tensor:

@@ -12,9 +12,11 @@ from bench.surgery.groups import Groups, Slice, with_savings
 from bench.surgery.keep import Keep, full_keep
 from bench.surgery.mask import masked
 from bench.surgery.proof import TOLERANCE, Proof, prove
-from bench.surgery.resize import Places, fit_attributes, keep_groups, lower_attribute, replace_tensor
+from bench.surgery.resize import MADE_OF, Places, fit_attributes, keep_groups, lower_attribute, replace_tensor
 
 __all__ = ["TOLERANCE", "Removal", "SlicePlan", "plan_removal", "remove", "resize_network"]
+
+_WEIGHTS = ("weight", "original", "original0", "original1", *MADE_OF)
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,7 +131,7 @@ def resize_network(network: nn.Module, plan: SlicePlan) -> None:
         for name, by_dim in plan.kept.items():
             for module, attribute in places.of(tensors[name]):
                 layer = places.layer_of(module)
-                if attribute == "weight" or layer is not module:
+                if attribute in _WEIGHTS:
                     rows, kept = layers.get(layer, (plan.shapes[name][0], None))
                     layers[layer] = rows, by_dim.get(0, kept)
         for layer, (rows, kept) in layers.items():

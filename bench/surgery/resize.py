@@ -9,8 +9,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.spectral_norm import SpectralNorm
+from torch.nn.utils.weight_norm import WeightNorm
 
 __all__ = [
+    "MADE_OF",
     "Places",
     "fit_attributes",
     "keep_groups",
@@ -19,6 +22,9 @@ __all__ = [
     "resized_attributes",
     "set_attribute",
 ]
+
+MADE_OF = ("weight_v", "weight_orig")
+"""Parameters from which a hook of `nn.utils.weight_norm` or `nn.utils.spectral_norm` computes a layer's weight."""
 
 _RESIZED = "_resized_attributes"
 """Where a module remembers which of its numbers a removal changed, so that a file can hold them."""
@@ -64,6 +70,8 @@ def replace_tensor(places: Places, old: Tensor, tensor: Tensor) -> None:
 
 def fit_attributes(module: nn.Module) -> None:
     """Sets a layer's `out_channels`, `num_features`, `groups` and the like from its tensors' shapes."""
+    if any(name in module._parameters for name in MADE_OF):
+        _compute_weight(module)
     match module:
         case nn.modules.conv._ConvTransposeNd():
             rows, columns = module.weight.shape[:2]
@@ -88,6 +96,17 @@ def fit_attributes(module: nn.Module) -> None:
             module.num_parameters = module.weight.shape[0]
         case _:
             pass  # other modules' tensors come with no number, or with one that tracing found
+
+
+@torch.no_grad()
+def _compute_weight(module: nn.Module) -> None:
+    """Has a layer's hook compute its weight anew, which is of the shape before."""
+    for hook in module._forward_pre_hooks.values():
+        match hook:
+            case WeightNorm():
+                setattr(module, hook.name, hook.compute_weight(module))
+            case SpectralNorm():
+                setattr(module, hook.name, hook.compute_weight(module, do_power_iteration=False))
 
 
 def _go_whole(module: nn.modules.conv._ConvNd) -> bool:

@@ -75,6 +75,7 @@ def trace_groups(network: nn.Module, shape: tuple[int, int, int], prunable: Sequ
             *(SkippedGroup(name, reason) for name, reason in blocks.items()),
             *(SkippedGroup(f.name, f"{notes[f.name]}: {f.reason}" if f.name in notes else f.reason) for f in failed),
             *_attentions(copy, tracer),
+            *_bare(copy, tracer, families, layers if prunable is None else ()),
         ]
         if not offered:
             raise NotPrunable(
@@ -168,6 +169,24 @@ def _attentions(network: nn.Module, tracer: Tracer) -> list[SkippedGroup]:
         for name, module in network.named_modules()
         if isinstance(module, nn.MultiheadAttention) and module in tracer.called
     ]
+
+
+def _bare(network: nn.Module, tracer: Tracer, families: Families, layers: Sequence[str]) -> list[SkippedGroup]:
+    """Parameters that are applied as weights and belong to no layer, whose channels could go if they did."""
+    of, taken = families.solution.of, families.solution.pinned.copy()
+    for family in families.found:
+        taken[family.components] = True
+    named = {weight for layer in layers for weight in weight_names(layer)}
+    found = []
+    for name, labels in tracer.applied_labels.items() if layers else ():
+        free = of[labels][~taken[of[labels]]]
+        owner = network.get_submodule(name.rpartition(".")[0])
+        if name not in named and len(np.unique(free)) > 1 and not isinstance(owner, nn.MultiheadAttention):
+            reason = (
+                "it is a bare parameter, and groups have layers: let an nn.Conv2d or nn.Linear have it as its weight"
+            )
+            found.append(SkippedGroup(name, reason))
+    return found
 
 
 def _counted_terms(

@@ -166,6 +166,14 @@ class Normed(Body):
         self.b = torch.nn.utils.parametrizations.weight_norm(self.b)
 
 
+class NormedAsBefore(Body):
+    """The older form, by a hook that computes the weight."""
+
+    def build(self):
+        with torch.no_grad():  # what it computes has no history then, and can be copied
+            self.a, self.b = torch.nn.utils.weight_norm(self.a), torch.nn.utils.weight_norm(self.b)
+
+
 STRUCTURES = {
     Auxiliary: {"a": 16, "b": 12},
     Coordinates: {"a": 16, "b": 12},
@@ -179,6 +187,7 @@ STRUCTURES = {
     Relations: {"a": 16, "q": 6, "b": 12},
     Padded: {"a": 16, "b": 12},
     Normed: {"a": 16, "b": 12},
+    NormedAsBefore: {"a": 16, "b": 12},
 }
 
 
@@ -300,6 +309,22 @@ def test_an_operation_that_cannot_be_followed_costs_what_lies_around_it():
     assert groups.widths == {"b": 12}
     assert any(word in groups.left_out[0].reason for word in ("fft", "flip"))
     assert "the network (Unknown)" in groups.left_out[0].reason
+
+
+class BareWeight(Body):
+    def build(self):
+        self.filters = nn.Parameter(torch.rand(16, 16, 3, 3))
+
+    def between(self, x, image):
+        return F.relu(F.conv2d(x, self.filters, padding=1))
+
+
+def test_a_bare_parameter_is_said_to_belong_to_no_layer(prune_and_check):
+    groups = trace_groups(BareWeight(), SHAPE)
+    assert groups.widths == {"a": 16, "b": 12}
+    (left_out,) = groups.left_out
+    assert left_out.name == "filters"
+    assert "bare parameter" in left_out.reason
 
 
 class Changing(Body):
