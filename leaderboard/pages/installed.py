@@ -1,7 +1,10 @@
 """What the installed methods say of themselves, as text: for their pages."""
 
 import inspect
+import multiprocessing
+import sys
 import types
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Literal, Union, get_args, get_origin
 
@@ -34,7 +37,17 @@ class Installed:
 
 
 def installed_methods() -> dict[str, Installed]:
-    """All methods by name, controls first."""
+    """All methods by name, controls first.
+
+    Where torch is not imported yet, another process imports them: half a gigabyte, which does not stay.
+    """
+    if "torch" in sys.modules or "fork" not in multiprocessing.get_all_start_methods():
+        return _installed()
+    with ProcessPoolExecutor(1, multiprocessing.get_context("fork")) as pool:
+        return pool.submit(_installed).result()
+
+
+def _installed() -> dict[str, Installed]:
     from bench.trial.methods import method_classes
 
     return {

@@ -82,10 +82,11 @@ def draw_all(
     for record in records:
         if rewards is None:
             folder.write(run_page(record.run_id), pages.run(record, has_track_page=record.track not in claimed))
+            by_id[record.run_id] = record.model_copy(update={"curve": ()})
+            searched[record.run_id] = rewards_of(record)
         else:
             folder.keep(run_page(record.run_id))
-        by_id[record.run_id] = record.model_copy(update={"curve": ()})
-        searched[record.run_id] = rewards_of(record) if rewards is None else rewards.get(record.run_id, ())
+            by_id[record.run_id], searched[record.run_id] = record, rewards.get(record.run_id, ())
     material = gather(claims, by_id, unreadable, evidence, searched)
     board, found = material.board, material.verdicts
     tracks = {track.name for track in board.tracks}
