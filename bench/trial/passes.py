@@ -97,9 +97,9 @@ class Passes:
             self._charge(len(labels), passes)
 
     def effective(self) -> AbstractContextManager[None]:
-        """The network with its unstructured masks in force."""
+        """The network with its unstructured masks in force; afterwards its weights are as before, masked ones too."""
         weights = self._surgery.weights
-        return weights.forward_weights(weights.straight_through) if weights.active else nullcontext()
+        return weights.forward_weights(straight_through=True) if weights.active else nullcontext()
 
     @contextmanager
     def recalibrated(self, wanted: bool | int) -> Iterator[None]:

@@ -53,16 +53,22 @@ def test_straight_through_weights_keep_their_values_and_are_trained_while_masked
     assert not torch.equal(seen[0][0][~mask], seen[-1][1][~mask])
 
 
-def test_evaluation_is_of_the_masked_network_and_leaves_straight_through_weights(make_trial: Make) -> None:
+def test_looks_are_at_the_masked_network_and_leave_its_weights(make_trial: Make) -> None:
+    """A journal keeps no network for a look: one that changed it would not replay."""
     trial = make_trial()
     trial.train(epochs=3)
+    unmasked = trial.gradients(32)
     first_half_off(trial)
-    trial.surgery.weights.straight_through = True
-    before = tensors(trial)
-    soft = trial.evaluate()
-    assert equal(before, tensors(trial))
-    trial.surgery.weights.straight_through = False
-    assert trial.evaluate() == soft
+    before, seen = tensors(trial), []
+    for straight_through in (True, False):
+        trial.surgery.weights.straight_through = straight_through
+        flow = trial.gradients(1, lambda _net, outputs, _labels: outputs.sum(), inputs="ones", absolute=True)
+        seen.append((trial.evaluate(), trial.gradients(32), flow))
+        assert equal(before, tensors(trial))
+    (soft, *gradients), (hard, *others) = seen
+    assert soft == hard
+    assert all(map(equal, gradients, others))
+    assert not equal(unmasked, gradients[0])
 
 
 def test_a_hook_may_set_the_masks(make_trial: Make) -> None:

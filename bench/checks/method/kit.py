@@ -183,7 +183,8 @@ def _limited(seconds: float) -> Iterator[None]:
 
 
 def _say(result: CheckResult) -> None:
-    print(f"{result.name}: {result.outcome} ({result.seconds:.1f} s)", file=sys.stderr, flush=True)
+    why = f": {result.detail}" if result.outcome == "failed" else ""
+    print(f"{result.name}: {result.outcome} ({result.seconds:.1f} s){why}", file=sys.stderr, flush=True)
 
 
 def _table(method: type[Method], results: list[CheckResult]) -> Table:
