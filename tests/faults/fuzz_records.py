@@ -201,6 +201,8 @@ def fuzz(
     baseline = folder / "base"
     for path in records[:4]:
         write_record(baseline, path.read_bytes(), path.parent.name)
+    for words in record_commands(baseline, next(baseline.glob("*/record.json")), baseline):
+        ask(words)  # what is imported once is no record's time
     for number in range(batches):
         store = folder / f"store{number}"
         made = []
