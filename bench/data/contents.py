@@ -61,7 +61,7 @@ def _damage(content: bytes) -> str | None:
 
     try:
         with Image.open(io.BytesIO(content)) as image:
-            image.draft(None, (1, 1))  # type: ignore[arg-type]  # None: in the colours that it has
+            image.draft(None, (1, 1))  # None: in the colours that it has
             image.load()
     except UnidentifiedImageError:
         return "no image that Pillow knows"

@@ -9,7 +9,8 @@ from typing import TypeVar
 
 __all__ = ["in_parts"]
 
-Item, Made = TypeVar("Item"), TypeVar("Made")
+Item = TypeVar("Item")
+Made = TypeVar("Made")
 _PART = 100
 _MANY = 500
 _PROCESSES = 8

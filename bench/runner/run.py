@@ -144,7 +144,8 @@ class _Begun:
 def _before_the_method(job: Job, data: Data, store: Store, report: Report) -> _Begun:
     """Takes or trains the dense network, which others share, before the method's code is imported: importing it may
     change anything in this process."""
-    begun, found = time.monotonic(), None
+    begun = time.monotonic()
+    found: Dense | BaseException
     try:
         found = dense_network(job.spec, network_of(job.spec.track), data, store, job.observers, report)
     except (StoreError, DataError, interrupt.Stopped):

@@ -217,7 +217,8 @@ def _not_default(section: type[BaseModel], fields: Mapping[str, Any]) -> dict[st
     found = {}
     for name, value in fields.items():
         field = section.model_fields.get(name)
-        inner = _section_of(field.annotation) if field is not None else None
+        annotation: Any = None if field is None else field.annotation
+        inner = _section_of(annotation)
         if inner is not None and isinstance(value, Mapping):
             value = _not_default(inner, value)
             default: Any = {}

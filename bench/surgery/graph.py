@@ -214,7 +214,7 @@ class Tracer(TorchDispatchMode):
     def applied(self, labels: Tensor | None, positions: int) -> None:
         """A weight whose rows have these labels was applied at so many positions."""
         label = 0 if labels is None else int(labels.max())
-        if label:
+        if labels is not None and label:
             name = self.ties.tensor_of(label)
             positions = positions if self.counting else 1  # a training run has two inputs
             self.applied_labels.setdefault(name, labels.numpy().reshape(-1).astype("int64"))
