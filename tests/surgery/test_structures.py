@@ -9,6 +9,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from bench.errors import NotPrunable
+from bench.measure.macs import count_macs
 from bench.surgery import load_tensors_into, read_network, remove, save_network
 from bench.surgery.trace import trace_groups
 
@@ -311,6 +312,45 @@ def test_an_operation_that_cannot_be_followed_costs_what_lies_around_it():
     assert "the network (Unknown)" in groups.left_out[0].reason
 
 
+class FixedView(Body):
+    """The width of `b`'s maps stands in the code."""
+
+    def build(self):
+        self.fc = nn.Linear(12 * 8 * 8, 5)
+
+    def forward(self, x):
+        return self.fc(F.relu(self.b(F.relu(self.a(x)))).view(-1, 12 * 8 * 8))
+
+
+def test_a_width_that_stands_in_the_code_keeps_its_group_and_no_other(prune_and_check):
+    groups = trace_groups(FixedView(), SHAPE)
+    assert groups.widths == {"a": 16}
+    (left_out,) = groups.left_out
+    assert left_out.name == "b"
+    assert "shape" in left_out.reason or "view" in left_out.reason
+    prune_and_check(FixedView(), SHAPE)
+
+
+class Direct(Body):
+    """One layer by its `forward`, one by the function, neither by a call."""
+
+    functional = False
+
+    def forward(self, x):
+        h = F.relu(F.conv2d(x, self.a.weight, self.a.bias, padding=1) if self.functional else self.a.forward(x))
+        return self.fc(F.relu(self.b.forward(h)).mean((2, 3)))
+
+
+@pytest.mark.parametrize("functional", [False, True])
+def test_layers_that_are_not_called_are_counted_and_pruned(prune_and_check, functional):
+    network = Direct()
+    network.functional = functional
+    called = Body()
+    assert count_macs(network, SHAPE).total == count_macs(called, SHAPE).total
+    assert trace_groups(network, SHAPE).widths == trace_groups(called, SHAPE).widths
+    prune_and_check(network, SHAPE)
+
+
 class BareWeight(Body):
     def build(self):
         self.filters = nn.Parameter(torch.rand(16, 16, 3, 3))
@@ -342,15 +382,23 @@ class Named(Body):
         return {"logits": super().forward(x)}
 
 
+class Pair(Body):
+    """Takes two images."""
+
+    def forward(self, x, y):
+        return super().forward(x) - super().forward(y)
+
+
 @pytest.mark.parametrize(
     ("network", "reason"),
     [
+        (Pair(), "does not run on an input of shape"),
         (Changing(), "changes its input in place"),
         (Random(), "gives two answers"),
         (Named(), "returns dict"),
         (nn.Sequential(nn.Conv2d(3, 8, 3), nn.Flatten(), nn.Linear(9, 2)), "does not run on an input of shape"),
     ],
-    ids=["in place", "random", "dictionary", "wrong size"],
+    ids=["two inputs", "in place", "random", "dictionary", "wrong size"],
 )
 def test_networks_about_which_nothing_can_be_proven_are_refused_with_the_reason(network, reason):
     with pytest.raises(NotPrunable, match=reason):
