@@ -1,5 +1,6 @@
 """Finding a run by what a person types: a run id, the beginning of it or of its hash, or a path."""
 
+from difflib import get_close_matches
 from importlib.resources import files
 from pathlib import Path
 
@@ -70,8 +71,10 @@ def _paths(name: str, store: Path) -> list[Path]:
     near = str(unknown_name("run", name, known))
     if len(known) <= _SHOWN:
         raise StoreError(near)
-    own = sorted(each.parent.name for each in record_paths(store))
-    shown = ", ".join(own[:_SHOWN]) + (f" and {len(own) - _SHOWN} more" if len(own) > _SHOWN else "")
+    own = [each.parent.name for each in record_paths(store)]
+    shown = ", ".join(get_close_matches(name, own, _SHOWN, 0.0)) + (
+        f" and {len(own) - _SHOWN} more" if len(own) > _SHOWN else ""
+    )
     raise StoreError(f"{near.partition(' Known:')[0]} It is none of {len(known)}. In {store}: {shown or 'none'}.")
 
 

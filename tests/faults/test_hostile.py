@@ -60,15 +60,25 @@ def test_a_pickle_in_place_of_tensors_is_refused_by_name_and_not_executed(
 
 @KINDS
 @pytest.mark.parametrize("file", ["weights.safetensors", "dense.json"])
-def test_a_pickle_in_the_dense_networks_folder_is_refused_by_name_and_not_executed(
-    run: Callable[..., Record], workplace: Workplace, smoke_track: Path, tmp_path: Path, kind: str, file: str
+def test_a_pickle_in_the_dense_networks_folder_is_named_made_afresh_and_not_executed(
+    run: Callable[..., Record],
+    workplace: Workplace,
+    smoke_track: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    kind: str,
+    file: str,
 ) -> None:
-    run("l1")
+    before = run("l1")
     shutil.copytree(workplace.store.root / "dense", tmp_path / "dense")
     made = [plant(folder / file, kind) for folder in (tmp_path / "dense").iterdir()]
     (job,) = make_plan(RunRequest(("l1",), (str(smoke_track),), ("macs=0.5",)))
-    with pytest.raises(StoreError, match=r"dense.*[Dd]elete"):
-        execute(job, Workplace(Store(tmp_path), workplace.data_folder, workplace.loaded))
+    record = execute(job, Workplace(Store(tmp_path), workplace.data_folder, workplace.loaded))
+    said = capsys.readouterr().err
+    assert file in said
+    assert "It is trained again" in said
+    assert record.pruned is not None and before.pruned is not None
+    assert record.pruned.weights_sha256 == before.pruned.weights_sha256
     assert not any(path.exists() for path in made)
 
 

@@ -90,7 +90,7 @@ def test_the_total_is_the_sum_over_the_phases_in_every_unit(ledger: Ledger) -> N
 
 # -- a whole run, recounted ---------------------------------------------------------------------------------------
 
-TRAINING_IMAGES, BATCH = 1397 - 200, 64
+TRAINING_IMAGES, BATCH = 1397 - 800, 32
 DENSE_EPOCHS, BUDGET_EPOCHS = 2, 4
 
 

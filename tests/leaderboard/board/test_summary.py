@@ -174,7 +174,7 @@ def test_the_columns_of_a_row(make_record: MakeRecord) -> None:
     (row,) = table.rows
     assert heading(table) == "Structured, 50 dense epochs, cpu"
     assert {column.title: column.cell(row) for column in columns(table, ranked=False)} == {
-        "device time": "61.0 s",
+        "device time": "61 s",
         "top-1": "82.00 ± 4.97 %",
         "dense": "90.00 %",
         "difference": "−8.00 ± 4.97",
