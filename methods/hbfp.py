@@ -79,10 +79,11 @@ class HBFP(Method):
             pull = PairPenalty(groups, pairings, config.strength) if self.regularised else None
             if optimise is not None:
                 trial.train(share=optimise[0], penalty=pull, schedule=optimise[1])
-            # 3. drop one filter of each pair; in the last round, as many as the target asks for
+            # 3. drop one filter of each pair; in the round that would pass the target, as many as it asks for
             keep = {name: each.kept() for name, each in pairings.items()}
-            if number == rounds and trial.target.has_size:
-                keep = trial.surgery.fit({name: each.ranking for name, each in pairings.items()})
+            if trial.target.has_size and (number == rounds or passes(trial, keep)):
+                trial.surgery.remove(trial.surgery.fit({name: each.ranking for name, each in pairings.items()}))
+                return
             trial.surgery.remove(keep)
             # 4. retrain, which also writes on the history; the last round's is the fine-tuning that follows
             if retrain is not None:
@@ -133,6 +134,12 @@ class HBFP(Method):
 def prunable(trial: Trial[HBFPConfig]) -> list[ChannelGroup]:
     """The groups that lose filters."""
     return [group for group in trial.surgery.groups if trial.config.groups == "all" or len(group.layers) == 1]
+
+
+def passes(trial: Trial[HBFPConfig], keep: dict[str, Tensor]) -> bool:
+    """Whether less than the target would be left."""
+    widths = [len(keep[group.name]) if group.name in keep else group.width for group in trial.surgery.groups]
+    return bool(trial.surgery.ratios_at(np.array([widths]))[0] < trial.target.ratio)
 
 
 def gone_in_round(config: HBFPConfig, width: Widths, dense: Widths) -> Widths:

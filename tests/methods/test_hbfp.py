@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from bench import Record, RunSpec, Target, Track, Trial
+from bench.checks.method.kit import check_class
 from bench.methods._pairs import FilterNorms, Pairing, PairPenalty
 from bench.methods.hbfp import HBFP, HBFPConfig, gone_in_round, schedule_parts
 from bench.methods.hbfp_released import HBFPReleased, HBFPReleasedConfig
@@ -286,3 +287,8 @@ def test_the_target_auto_stops_by_itself(run: Callable[..., Record]) -> None:
     assert record.ratios is not None
     assert record.ratios.filters_removed > 0
     assert record.ledger["search"].images_forward > 0
+
+
+def test_the_released_rounds_stop_at_the_target_though_a_pair_may_drop_two() -> None:
+    (targets,) = check_class(HBFPReleased, only=("targets",))
+    assert targets.outcome == "passed", targets.detail
