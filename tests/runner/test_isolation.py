@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from few_digits import few_digits
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("isolation")]
 
@@ -137,33 +138,7 @@ ENDS = {
     "loader": ("ok", None),
 }
 """How each of them ends; what `states` does to its own run is its own affair."""
-TRACK = """
-summary = "Two hundred digits."
-dataset = "digits"
-network = "lenet5"
-prunable = ["conv1", "conv2"]
-ranked = false
-floor = 0
-tolerance = 0.1
-threads = 1
-latency_batch = 2
-targets = ["macs=0.5"]
-
-[validation]
-images = 897
-
-[dense]
-epochs = 1
-learning_rate = 0.02
-batch_size = 32
-
-[finetune]
-learning_rate = 0.02
-batch_size = 32
-
-[budget]
-dense_epochs = 2
-"""
+TRACK = few_digits("macs=0.5", images=500)
 
 
 @pytest.fixture(scope="module")

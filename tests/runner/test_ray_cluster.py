@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from few_digits import by_id, few_digits
 
 from bench.records.record import Record
-from bench.records.store import read_records
 
 pytestmark = [pytest.mark.slow, pytest.mark.nightly, pytest.mark.xdist_group("ray")]
 
@@ -28,33 +28,7 @@ class Traveller(Method):
         trial.train(epochs=1)
         trial.surgery.remove(trial.surgery.fit())
 """
-TRACK = """
-summary = "A hundred digits."
-dataset = "digits"
-network = "lenet5"
-prunable = ["conv1", "conv2"]
-ranked = false
-floor = 0
-tolerance = 0.1
-threads = 1
-latency_batch = 2
-targets = ["macs=0.5", "macs=0.4", "macs=0.3"]
-
-[validation]
-images = 997
-
-[dense]
-epochs = 1
-learning_rate = 0.02
-batch_size = 32
-
-[finetune]
-learning_rate = 0.02
-batch_size = 32
-
-[budget]
-dense_epochs = 3
-"""
+TRACK = few_digits("macs=0.5", "macs=0.4", "macs=0.3", budget=3)
 
 
 @pytest.fixture
@@ -69,12 +43,6 @@ def cluster() -> Iterator[Any]:
         yield made
     finally:
         made.shutdown()
-
-
-def by_id(store: Path) -> dict[str, Record]:
-    records, unreadable = read_records(store)
-    assert not unreadable
-    return {record.run_id: record for record in records}
 
 
 def wait_for(what: Callable[[], Any], seconds: float, driver: "subprocess.Popen[bytes]") -> Any:

@@ -6,9 +6,9 @@ from pathlib import Path
 from subprocess import CompletedProcess
 
 import pytest
+from few_digits import by_id, few_digits
 
 from bench.records.record import Record
-from bench.records.store import read_records
 
 pytestmark = pytest.mark.slow
 
@@ -54,39 +54,7 @@ class Mortal(Steady):
             raise ValueError("the plugin's own mistake")
         return [Dies()] if (trial.target.ratio, calls_of(trial).seed) == (0.5, 1) else []
 '''
-TRACK = """
-summary = "A hundred digits."
-dataset = "digits"
-network = "lenet5"
-prunable = ["conv1", "conv2"]
-ranked = false
-floor = 0
-tolerance = 0.1
-threads = 1
-latency_batch = 2
-targets = ["macs=0.5", "macs=0.4", "macs=0.3"]
-
-[validation]
-images = 997
-
-[dense]
-epochs = 1
-learning_rate = 0.02
-batch_size = 32
-
-[finetune]
-learning_rate = 0.02
-batch_size = 32
-
-[budget]
-dense_epochs = 2
-"""
-
-
-def by_id(store: Path) -> dict[str, Record]:
-    records, unreadable = read_records(store)
-    assert not unreadable
-    return {record.run_id: record for record in records}
+TRACK = few_digits("macs=0.5", "macs=0.4", "macs=0.3")
 
 
 @pytest.fixture(scope="module")

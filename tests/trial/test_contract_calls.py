@@ -1,29 +1,19 @@
 """Calls that criteria need: norms and scales of groups, gradients, penalties, rewinding, what is affordable."""
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import pytest
 import torch
+from small_trial import HALF, MACS, Make, equal
 from torch import Tensor, nn
 from torch.nn import functional
 
 from bench import BudgetSpent, Hook, NotPrunable, Step, SurgeryError, Trial, UsageError
 from bench.trial.phases import calls_of
 
-MACS = 8 * 9 * 64 + 6 * 8 * 9 * 64 + 6 * 4  # of `Small`
-HALF = {"conv1": torch.tensor([0, 2, 4, 6]), "conv2": torch.tensor([1, 3, 5])}
-EPOCH = 96
-
-Make = Callable[..., Trial]
-
 
 def state(trial: Trial) -> dict[str, Tensor]:
     return {name: tensor.detach().clone() for name, tensor in trial.network.state_dict().items()}
-
-
-def equal(a: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> bool:
-    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
 
 
 class Plain(nn.Module):

@@ -1,34 +1,18 @@
 """Evaluating and probing: what it costs, what it leaves as it was, and what it may see."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 import pytest
 import torch
+from small_trial import EPOCH, MACS, Make, counts, equal, tensors
 from torch import Tensor
 from torch.nn import functional
 
-from bench import Trial, UsageError
+from bench import UsageError
 from bench.errors import BudgetSpent
 from bench.training.batchnorm import collecting
 from bench.trial.phases import calls_of, settle
-
-MACS = 8 * 9 * 64 + 6 * 8 * 9 * 64 + 6 * 4  # of `Small`
-EPOCH = 96  # training images, six steps of 16
-Make = Callable[..., Trial]
-
-
-def tensors(trial: Trial) -> dict[str, Tensor]:
-    return {name: tensor.detach().clone() for name, tensor in trial.network.state_dict().items()}
-
-
-def equal(a: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> bool:
-    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
-
-
-def counts(trial: Trial, phase: str) -> tuple[int, int, int]:
-    spent = trial.ledger.phases[phase]  # type: ignore[index]
-    return spent.images_forward, spent.images_trained, spent.macs
 
 
 def test_evaluation_is_charged_each_image_once_recalibration_included(make_trial: Make) -> None:

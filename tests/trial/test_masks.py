@@ -1,21 +1,10 @@
 """Unstructured masks: through training, evaluation and hooks."""
 
-from collections.abc import Callable, Mapping
-
 import torch
+from small_trial import Make, equal, tensors
 from torch import Tensor
 
 from bench import Hook, Step, Trial
-
-Make = Callable[..., Trial]
-
-
-def tensors(trial: Trial) -> dict[str, Tensor]:
-    return {name: tensor.detach().clone() for name, tensor in trial.network.state_dict().items()}
-
-
-def equal(a: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> bool:
-    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
 
 
 def first_half_off(trial: Trial) -> Tensor:

@@ -2,29 +2,16 @@
 
 import random
 import time
-from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
+from small_trial import HALF, Make, equal, tensors
 
 from bench import Trial
 from bench.errors import BudgetSpent
 from bench.trial.phases import begin, settle
-
-HALF = {"conv1": torch.tensor([0, 2, 4, 6]), "conv2": torch.tensor([1, 3, 5])}
-Make = Callable[..., Trial]
-
-
-def tensors(trial: Trial) -> dict[str, Tensor]:
-    return {name: tensor.detach().clone() for name, tensor in trial.network.state_dict().items()}
-
-
-def equal(a: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> bool:
-    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
-
 
 # -- determinism ------------------------------------------------------------------------------------------------------
 

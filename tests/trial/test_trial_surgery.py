@@ -1,31 +1,13 @@
 """Trying channels off and removing them: what it costs, what goes along, and what is refused."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 import pytest
 import torch
-from torch import Tensor
+from small_trial import HALF, MACS, NARROW, Make, counts, equal, tensors
 
 from bench import NotPrunable, SurgeryError, Trial
 from bench.trial.phases import calls_of
-
-MACS = 8 * 9 * 64 + 6 * 8 * 9 * 64 + 6 * 4  # of `Small`
-NARROW = 4 * 9 * 64 + 3 * 4 * 9 * 64 + 3 * 4  # with 4 and 3 channels
-HALF = {"conv1": torch.tensor([0, 2, 4, 6]), "conv2": torch.tensor([1, 3, 5])}
-Make = Callable[..., Trial]
-
-
-def tensors(trial: Trial) -> dict[str, Tensor]:
-    return {name: tensor.detach().clone() for name, tensor in trial.network.state_dict().items()}
-
-
-def equal(a: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> bool:
-    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
-
-
-def counts(trial: Trial, phase: str) -> tuple[int, int, int]:
-    spent = trial.ledger.phases[phase]  # type: ignore[index]
-    return spent.images_forward, spent.images_trained, spent.macs
 
 
 def test_masks_are_undone_bitwise_also_when_the_method_fails_inside(make_trial: Make) -> None:
